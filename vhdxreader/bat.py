@@ -1,0 +1,125 @@
+"""The block allocation table [2.5]: geometry, and entries paged in on demand.
+
+The only block arithmetic of the project: whatever asks where a byte of the virtual disk lies asks here. Entries are
+plain 64-bit words, since an object for each of the 67 million of a 64 TB disk would cost gigabytes; `spec` has their
+bit layout. Layer 3.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from array import array
+from dataclasses import dataclass
+
+from . import spec
+from .rules import breach
+from .source import Source
+
+_PAGE_SHIFT = 12  # entries in a page: 4096, of 8 bytes
+_PAGE_ENTRIES = 1 << _PAGE_SHIFT
+_PAGE_MASK = _PAGE_ENTRIES - 1
+_MAX_PAGES = 128  # 4 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a virtual disk is cut into blocks; sizes in bytes, both powers of two."""
+
+    virtual_disk_size: int
+    block_size: int
+    sector_size: int
+    has_parent: bool
+
+    @property
+    def chunk_ratio(self) -> int:
+        """Payload blocks that one sector bitmap block describes [2.4]."""
+        return spec.SECTORS_PER_BITMAP * self.sector_size // self.block_size
+
+    @property
+    def payload_blocks(self) -> int:
+        return -(-self.virtual_disk_size // self.block_size)
+
+    @property
+    def bitmap_blocks(self) -> int:
+        return -(-self.payload_blocks // self.chunk_ratio)
+
+    @property
+    def entries(self) -> int:
+        """BAT entries that must exist [2.5]: up to the last sector bitmap's if the disk has a parent, else up to the
+        last payload block's."""
+        if self.has_parent:
+            return self.bitmap_blocks * (self.chunk_ratio + 1)
+        return self.payload_blocks + max(self.payload_blocks - 1, 0) // self.chunk_ratio
+
+    def payload_index(self, block: int) -> int:
+        """Index in the BAT of payload block `block`."""
+        return block + block // self.chunk_ratio
+
+    def bitmap_index(self, chunk: int) -> int:
+        """Index in the BAT of sector bitmap block `chunk`."""
+        return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
+
+    def is_bitmap_index(self, index: int) -> bool:
+        return (index + 1) % (self.chunk_ratio + 1) == 0
+
+
+class Bat:
+    """Entries of the BAT as 64-bit words, in pages that are read when first asked for; at most 4 MB are kept.
+
+    Safe for threads.
+    """
+
+    def __init__(self, source: Source, offset: int, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.offset = offset
+        self._source = source
+        self._pages: dict[int, array[int]] = {}
+        self._lock = threading.Lock()
+
+    def word(self, index: int) -> int:
+        """The entry at `index`; `TruncatedImageError` where the file ends before it."""
+        page = self._pages.get(index >> _PAGE_SHIFT)
+        if page is None:
+            page = self._load(index >> _PAGE_SHIFT)
+        try:
+            return page[index & _PAGE_MASK]
+        except IndexError:
+            offset = self.entry_offset(index)
+            raise breach("region.past_end", f"the file ends before BAT entry {index}", offset) from None
+
+    def payload(self, block: int) -> int:
+        """The entry of payload block `block`."""
+        return self.word(self.geometry.payload_index(block))
+
+    def words(self, first: int, count: int) -> array[int]:
+        """Entries `first` to `first + count`, not kept."""
+        data = self._source.read_at(self.entry_offset(first), count * spec.BAT_ENTRY_SIZE)
+        words = array("Q", data)
+        if sys.byteorder == "big":
+            words.byteswap()
+        return words
+
+    def count_present(self) -> int:
+        """How many payload blocks have space in the file; reads the whole table, a page at a time."""
+        geometry = self.geometry
+        return sum(
+            (word & spec.STATE_MASK) >= spec.PayloadState.FULLY_PRESENT and not geometry.is_bitmap_index(first + i)
+            for first in range(0, geometry.entries, _PAGE_ENTRIES)
+            for i, word in enumerate(self.words(first, min(_PAGE_ENTRIES, geometry.entries - first)))
+            if word
+        )
+
+    def entry_offset(self, index: int) -> int:
+        """File offset of the entry at `index`."""
+        return self.offset + index * spec.BAT_ENTRY_SIZE
+
+    def _load(self, number: int) -> array[int]:
+        first = number << _PAGE_SHIFT
+        inside = max(self._source.size - self.entry_offset(first), 0) // spec.BAT_ENTRY_SIZE
+        page = self.words(first, min(_PAGE_ENTRIES, self.geometry.entries - first, inside))
+        with self._lock:
+            while len(self._pages) >= _MAX_PAGES:
+                del self._pages[next(iter(self._pages))]
+            self._pages[number] = page
+        return page

@@ -1,0 +1,122 @@
+"""The exception tree, and `Finding`: a deviation that was tolerated.
+
+Layer 0: imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+
+class Severity(IntEnum):
+    """How much a finding matters; ordered, so that the worst is the maximum."""
+
+    INFO = 1  # conforming, or so common that nobody needs to act
+    WARNING = 2  # readable, but somebody should know
+    ERROR = 3  # data is lost or cannot be trusted
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One deviation from the specification, met at a place in the file.
+
+    `rule` is a stable id (see `vhdxreader.rules`), `section` a section of [MS-VHDX], `offset` a byte offset in the
+    file or None where no single place is meant.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    offset: int | None
+    section: str
+
+    def __str__(self) -> str:
+        return f"{self.severity.name}: {self.message}{_where(self.offset, self.rule, self.section)}"
+
+
+class VhdxError(Exception):
+    """Root of every error of this package.
+
+    `message` says what is wrong and what was expected; `offset` (bytes in the file), `rule` and `section` of
+    [MS-VHDX] are None where they do not apply.
+    """
+
+    _errno: int | None = None  # of those that are an OSError too
+
+    def __init__(
+        self, message: str, *, offset: int | None = None, rule: str | None = None, section: str | None = None
+    ) -> None:
+        if self._errno is None:
+            super().__init__(message)
+        else:
+            super().__init__(self._errno, message)
+        self.message = message
+        self.offset = offset
+        self.rule = rule
+        self.section = section
+
+    def __str__(self) -> str:
+        return self.message + _where(self.offset, self.rule, self.section)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with OSError's arguments.
+        return _rebuild, (type(self), self.message, dict(self.__dict__))
+
+
+class NotVhdxError(VhdxError):
+    """The file is not a VHDX at all."""
+
+
+class CorruptImageError(VhdxError, OSError):
+    """A MUST of the specification is broken and no copy saves it. Also an `OSError` with `errno.EIO`."""
+
+    _errno = errno.EIO
+
+
+class TruncatedImageError(CorruptImageError, EOFError):
+    """A structure or a block lies past the end of the file."""
+
+
+class UnsupportedImageError(VhdxError):
+    """A version, a required region or metadata item, or a locator type that is not known."""
+
+
+class DirtyLogError(VhdxError):
+    """The log must be replayed and cannot be, or must not be by the caller's wish."""
+
+
+class ParentError(VhdxError):
+    """A differencing image's parent cannot serve."""
+
+
+class ParentNotFoundError(ParentError, FileNotFoundError):
+    """No parent was found; `tried` lists pairs of place and reason."""
+
+    tried: tuple[tuple[str, str], ...] = ()
+    _errno = errno.ENOENT
+
+
+class ParentMismatchError(ParentError):
+    """A parent was found, but it is not the one the child was made from; `tried` as in `ParentNotFoundError`."""
+
+    tried: tuple[tuple[str, str], ...] = ()
+
+
+def _rebuild(kind: type[VhdxError], message: str, state: dict[str, Any]) -> VhdxError:
+    error = kind(message)
+    error.__dict__.update(state)
+    return error
+
+
+def _where(offset: int | None, rule: str | None, section: str | None) -> str:
+    parts = []
+    if offset is not None:
+        parts.append(f"file offset {offset:#x}")
+    if rule is not None:
+        parts.append(f"rule {rule}")
+    if section is not None:
+        parts.append(f"[MS-VHDX] {section}")
+    return f" ({', '.join(parts)})" if parts else ""

@@ -1,0 +1,158 @@
+"""The address map: what each byte of the virtual disk comes from, apart from all reading of it.
+
+In: BAT entries. Out: runs of one file, and extents merged over a chain of files. Layer 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from . import spec
+from .bat import Bat
+from .errors import VhdxError
+from .rules import breach
+from .spans import Span
+
+
+class Kind(Enum):
+    """Where the bytes of an extent come from."""
+
+    DATA = "data"  # the file
+    ZERO = "zero"  # nowhere: they are zeros by the block's state
+    ABSENT = "unallocated"  # the parent if there is one, else they are zeros
+    ERROR = "error"  # they cannot be read
+
+
+# Length in bytes, kind, and for DATA the file offset.
+Run: TypeAlias = tuple[int, Kind, int]
+
+_FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
+_STATE_KINDS: dict[int, Kind] = {
+    spec.PayloadState.NOT_PRESENT: Kind.ABSENT,
+    spec.PayloadState.UNDEFINED: Kind.ZERO,
+    spec.PayloadState.ZERO: Kind.ZERO,
+    spec.PayloadState.UNMAPPED: Kind.ZERO,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`length` bytes at `offset` of the virtual disk.
+
+    `depth` counts files from the opened one (0) to its oldest ancestor. For DATA, `file_offset` is where the bytes are
+    in that file; for ERROR, `error` is what a read raises.
+    """
+
+    offset: int
+    length: int
+    kind: Kind
+    depth: int
+    file_offset: int | None = None
+    error: VhdxError | None = None
+
+
+class AddressMap:
+    """The runs of one file. `occupied` are the structures that no block may overlap."""
+
+    def __init__(self, bat: Bat, file_size: int, occupied: Sequence[Span]) -> None:
+        geometry = bat.geometry
+        self.size = geometry.virtual_disk_size
+        self._bat = bat
+        self._file_size = file_size
+        self._occupied = tuple(occupied)
+        self._occupied_end = max(span.end for span in occupied)
+        self._block_size = geometry.block_size
+
+    def run_at(self, offset: int, length: int) -> Run:
+        """The first run at `offset` of the virtual disk, at most `length` long: blocks of one kind that are adjacent,
+        in the file too if they are data. `offset + length` must lie inside the virtual disk."""
+        total, kind, where = self._block_run(offset, length)
+        while total < length and kind is not Kind.ERROR:
+            more, next_kind, next_where = self._block_run(offset + total, length - total)
+            if next_kind is not kind or (kind is Kind.DATA and next_where != where + total):
+                break
+            total += more
+        return total, kind, where
+
+    def error_at(self, offset: int) -> VhdxError:
+        """Why the ERROR run at `offset` cannot be read."""
+        block = offset // self._block_size
+        try:
+            word = self._bat.payload(block)
+        except VhdxError as error:
+            return error
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        entry_offset = self._bat.entry_offset(self._bat.geometry.payload_index(block))
+        if state == spec.PayloadState.PARTIALLY_PRESENT:
+            message = f"payload block {block} is partially present, but the disk has no parent"
+            return breach("payload.partially_present", message, entry_offset)
+        if state != _FULLY_PRESENT:
+            return breach("payload.state", f"payload block {block} has the unknown state {state}", entry_offset)
+        span = self._collision(block, start)
+        if span is not None:
+            message = f"payload block {block} lies at {start:#x}, on the {span.name}"
+            return breach("payload.overlap", message, entry_offset)
+        missing = max(start + offset % self._block_size, self._file_size)
+        message = f"payload block {block} lies at {start:#x}, but the file ends at {self._file_size:#x}"
+        return breach("payload.past_end", message, missing)
+
+    def _block_run(self, offset: int, length: int) -> Run:
+        """The run at `offset` within its block."""
+        block, within = divmod(offset, self._block_size)
+        length = min(length, self._block_size - within)
+        try:
+            word = self._bat.payload(block)
+        except VhdxError:
+            return length, Kind.ERROR, 0
+        state = word & spec.STATE_MASK
+        if state != _FULLY_PRESENT:
+            return length, _STATE_KINDS.get(state, Kind.ERROR), 0
+        start = word & spec.FILE_OFFSET_MASK
+        where = start + within
+        inside = self._file_size - where
+        if inside <= 0 or (start < self._occupied_end and self._collision(block, start)):
+            return length, Kind.ERROR, 0
+        return min(length, inside), Kind.DATA, where
+
+    def _collision(self, block: int, start: int) -> Span | None:
+        """The structure that the block at file offset `start` overlaps. The part of the last block that lies behind the
+        virtual disk's end need not exist."""
+        end = start + min(self._block_size, self.size - block * self._block_size)
+        return next((span for span in self._occupied if start < span.end and span.start < end), None)
+
+
+def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[tuple[int, int, Run]]:
+    """`(offset, depth, run)` for the whole range, in order: what is absent in a file comes from the next, its parent.
+
+    A parent that is smaller than its child ends in zeros [2.6.2.6.3].
+    """
+    pending = [(0, offset, length)]
+    while pending:
+        depth, offset, length = pending.pop()
+        layer = layers[depth]
+        inside = min(length, layer.size - offset)
+        if inside <= 0:
+            yield offset, depth, (length, Kind.ZERO, 0)
+            continue
+        run = layer.run_at(offset, inside)
+        size, kind, _ = run
+        if size < length:
+            pending.append((depth, offset + size, length - size))
+        if kind is Kind.ABSENT and depth + 1 < len(layers):
+            pending.append((depth + 1, offset, size))
+        else:
+            yield offset, depth, run
+
+
+def extents(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[Extent]:
+    """The merged map of a chain over a range that lies inside the virtual disk."""
+    for start, depth, (size, kind, where) in chain_runs(layers, offset, length):
+        if kind is Kind.DATA:
+            yield Extent(start, size, kind, depth, file_offset=where)
+        elif kind is Kind.ERROR:
+            yield Extent(start, size, kind, depth, error=layers[depth].error_at(start))
+        else:
+            yield Extent(start, size, kind, depth)

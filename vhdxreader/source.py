@@ -1,0 +1,131 @@
+"""Where an image's bytes come from: positioned, exact reads that move nothing and may run in parallel.
+
+In: a path or a binary file object. Out: a `Source`. Layer 1: imports `errors` only.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import threading
+from abc import ABC, abstractmethod
+from typing import BinaryIO, TypeAlias
+
+from .errors import TruncatedImageError
+
+PathOrFile: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO"
+
+# A pipe must not hang the opening; the flag does nothing to regular files. Neither flag exists everywhere.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+class Source(ABC):
+    """Bytes at offsets from 0 to `size`, as they were when the source was opened. Safe for threads."""
+
+    name: str  # for messages
+    path: str | None  # None where there is no path
+    size: int
+
+    @abstractmethod
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        """Fill the start of the buffer, at least one byte unless at the end; how many bytes."""
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill the buffer with the bytes at `offset`; `TruncatedImageError` where the file has less."""
+        done = self._read_some(buffer, offset)
+        while done < len(buffer):
+            count = self._read_some(buffer[done:], offset + done)
+            if count <= 0:
+                raise TruncatedImageError(
+                    f"the file ends {len(buffer) - done} bytes before the end of what is read", offset=offset + done
+                )
+            done += count
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """The `size` bytes at `offset`, never less."""
+        if offset + size > self.size:  # before anything is allocated
+            raise TruncatedImageError(f"{size} bytes are expected, but the file ends at {self.size:#x}", offset=offset)
+        buffer = bytearray(size)
+        self.read_into(memoryview(buffer), offset)
+        return bytes(buffer)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the source itself opened. Further reads raise `ValueError`."""
+
+
+class DescriptorSource(Source):
+    """A file that this object opened itself, read with `pread`."""
+
+    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+        self.path = self.name = os.fsdecode(path)
+        self._fd = os.open(path, _OPEN_FLAGS)
+        try:
+            mode = os.fstat(self._fd).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
+            self.size = os.lseek(self._fd, 0, os.SEEK_END)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        if self._fd < 0:
+            raise ValueError("I/O operation on closed image")
+        return os.preadv(self._fd, (buffer,), offset)
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
+
+class FileObjectSource(Source):
+    """A borrowed file object: never closed; its position is moved, under a lock, by every read."""
+
+    path = None
+
+    def __init__(self, file: BinaryIO, *, owned: bool = False) -> None:
+        self.name = str(getattr(file, "name", None) or f"<{type(file).__name__}>")
+        self._file = file
+        self._owned = owned
+        self._lock = threading.Lock()
+        self.size = file.seek(0, os.SEEK_END)
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        with self._lock:
+            self._file.seek(offset)
+            return _read_into(self._file, buffer)
+
+    def close(self) -> None:
+        if self._owned:
+            self._file.close()
+
+
+def open_source(file: PathOrFile) -> Source:
+    """A source over a path, which it opens and closes, or a seekable binary file object, which it borrows."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        if hasattr(os, "preadv"):
+            return DescriptorSource(file)
+        return FileObjectSource(open(file, "rb", buffering=0), owned=True)
+    if isinstance(file, io.TextIOBase) or not hasattr(file, "read"):
+        raise TypeError(f"a path or a binary file object is expected, not {type(file).__name__}")
+    if hasattr(file, "seekable") and not file.seekable():
+        raise io.UnsupportedOperation("the file object is not seekable")
+    return FileObjectSource(file)
+
+
+def _read_into(file: BinaryIO, buffer: memoryview) -> int:
+    if hasattr(file, "readinto"):
+        return file.readinto(buffer) or 0
+    data = file.read(len(buffer))
+    if len(data) > len(buffer):
+        raise OSError(f"{type(file).__name__}.read gave more than was asked for")
+    buffer[: len(data)] = data
+    return len(data)

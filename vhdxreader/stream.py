@@ -1,0 +1,126 @@
+"""`VirtualDisk`: the virtual disk as a read-only file object. Layer 5."""
+
+from __future__ import annotations
+
+import errno
+import io
+import operator
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from .extents import Extent
+from .image import VhdxImage, clipped_extents, pread, preadinto
+
+
+class VirtualDisk(io.RawIOBase):
+    """The virtual disk of an image and its parents, as the raw file of the same bytes would be.
+
+    Behaves like `open(raw, "rb", buffering=0)`, except that a read is always full unless at the end, and that there is
+    no `fileno()`. `pread` and `preadinto` are safe for threads; the stream's own position is not.
+    """
+
+    mode = "rb"
+
+    def __init__(self, images: Sequence[VhdxImage]) -> None:
+        """`images` is the chain, child first; the disk closes them."""
+        self._images = tuple(images)
+        self._position = 0
+        self.size = images[0].size
+
+    @property
+    def image(self) -> VhdxImage:
+        """The opened image itself, the child of all others."""
+        return self._images[0]
+
+    @property
+    def name(self) -> str:
+        """The image's path, or the name of the file object it was opened as."""
+        return self.image.name
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """The `size` bytes at `offset`, less only at the disk's end; the position stays. Safe for threads.
+
+        Raises `CorruptImageError` or `TruncatedImageError` (both `OSError`) where a file does not hold what it should.
+        """
+        self._check_open()
+        return pread(self._images, size, offset)
+
+    def preadinto(self, buffer: Any, offset: int) -> int:
+        """As `pread`, into a writable buffer; how many bytes."""
+        self._check_open()
+        return preadinto(self._images, _bytes_view(buffer), offset)
+
+    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
+        """What the bytes from `offset` on come from, in order and without gaps; `length` bytes or up to the end."""
+        self._check_open()
+        return clipped_extents(self._images, offset, length)
+
+    def readable(self) -> bool:
+        self._check_open()
+        return True
+
+    def seekable(self) -> bool:
+        self._check_open()
+        return True
+
+    def writable(self) -> bool:
+        self._check_open()
+        return False
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._check_open()
+        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
+        if whence not in bases:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        position = bases[whence] + operator.index(offset)
+        if position < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._position = position
+        return position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check_open()
+        rest = max(self.size - self._position, 0)
+        size = rest if size is None else operator.index(size)
+        data = pread(self._images, rest if size < 0 else min(size, rest), self._position)
+        self._position += len(data)
+        return data
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._check_open()
+        count = preadinto(self._images, _bytes_view(buffer), self._position)
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            for image in self._images:
+                image.close()
+        super().close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    def __repr__(self) -> str:
+        state = " closed" if self.closed else ""
+        return f"<{type(self).__name__} {self.name!r} {self.size} bytes{state}>"
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+
+def _bytes_view(buffer: Any) -> memoryview:
+    """A flat view over a buffer of any shape and item size."""
+    view = memoryview(buffer)
+    if view.readonly:
+        raise TypeError("a writable buffer is expected")
+    return view.cast("B") if view.nbytes else memoryview(bytearray())
