@@ -1,0 +1,280 @@
+"""What a right reader must return: two models, naive on purpose, that share only the block arithmetic.
+
+`expected` computes from what the test asked for and never looks at the file; `reread` computes from the file's bytes, so
+that it holds for a patched or truncated one too. Both raise `MustFail` where a read must be an error. All offsets are bytes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from builder_base import KB, MB, TB, SparseFile
+
+if TYPE_CHECKING:
+    from builder_spec import Spec
+
+
+class MustFail(Exception):
+    """A right reader must not return data for this range. `offset` is that of the first bad byte of the virtual disk."""
+
+    def __init__(self, reason: str, offset: int = 0) -> None:
+        super().__init__(f"{reason}, at {offset} of the virtual disk")
+        self.reason = reason
+        self.offset = offset
+
+
+class HasExpected(Protocol):
+    """What a parent must offer; an `Image` does."""
+
+    def expected(self, offset: int, length: int) -> bytes: ...
+
+
+Parent = HasExpected | Callable[[int, int], bytes] | None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The block arithmetic, each formula as the format has it."""
+
+    kind: str
+    virtual_size: int
+    block_size: int
+    sector_size: int
+
+    @property
+    def chunk_ratio(self) -> int:
+        return (1 << 23) * self.sector_size // self.block_size
+
+    @property
+    def blocks(self) -> int:
+        """Payload blocks."""
+        return -(-self.virtual_size // self.block_size)
+
+    @property
+    def chunks(self) -> int:
+        """Sector bitmap blocks."""
+        return -(-self.blocks // self.chunk_ratio)
+
+    @property
+    def bat_entries(self) -> int:
+        if self.kind == "differencing":
+            return self.chunks * (self.chunk_ratio + 1)
+        return self.blocks + (self.blocks - 1) // self.chunk_ratio if self.blocks else 0
+
+    def block_index(self, n: int) -> int:
+        """Index in the BAT of payload block n."""
+        return n + n // self.chunk_ratio
+
+    def bitmap_index(self, chunk: int) -> int:
+        """Index in the BAT of a chunk's sector bitmap entry."""
+        return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
+
+    def parts(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
+        """(block, start in the block, end in the block) of a range of the virtual disk, clipped at its end."""
+        end = min(offset + length, self.virtual_size)
+        while offset < end:
+            n, start = divmod(offset, self.block_size)
+            stop = min(self.block_size, start + end - offset)
+            yield n, start, stop
+            offset += stop - start
+
+
+def from_parent(parent: Parent, offset: int, length: int) -> bytes:
+    """The parent's bytes; zeros behind its end."""
+    if parent is None:
+        raise MustFail("the parent is needed", offset)
+    data = parent(offset, length) if callable(parent) else parent.expected(offset, length)
+    return data.ljust(length, b"\0")
+
+
+# -------------------------------------------------------------------------------------------- from what the test asked for
+
+
+def expected(spec: Spec, offset: int, length: int, parent: Parent) -> bytes:
+    """The virtual disk's bytes as the blocks of `spec` define them."""
+    return b"".join(expected_part(spec, n, start, stop, parent) for n, start, stop in spec.geometry.parts(offset, length))
+
+
+def expected_part(spec: Spec, n: int, start: int, stop: int, parent: Parent) -> bytes:
+    """Bytes [start, stop) of block n."""
+    state, base = spec.block(n).state, n * spec.block_size
+    if state in (4, 5):
+        raise MustFail(f"block {n} is in reserved state {state}", base + start)
+    if state == 7 and spec.kind != "differencing":
+        raise MustFail(f"block {n} is PARTIALLY_PRESENT in a {spec.kind} disk", base + start)
+    if state == 7 and spec.bitmap_state(n // spec.geometry.chunk_ratio) != 6:
+        raise MustFail(f"block {n} has no sector bitmap", base + start)
+    if state == 0 and spec.kind == "differencing":
+        return from_parent(parent, base + start, stop - start)
+    if state == 7:
+        return b"".join(expected_sectors(spec, n, start, stop, parent))
+    return wanted_content(spec, n).read(start, stop - start)
+
+
+def expected_sectors(spec: Spec, n: int, start: int, stop: int, parent: Parent) -> Iterator[bytes]:
+    """Bytes [start, stop) of a PARTIALLY_PRESENT block, sector by sector."""
+    present, own = set(spec.block(n).sectors), wanted_content(spec, n)
+    while start < stop:
+        end = min(stop, (start // spec.sector_size + 1) * spec.sector_size)
+        if start // spec.sector_size in present:
+            yield own.read(start, end - start)
+        else:
+            while end < stop and end // spec.sector_size not in present:
+                end = min(stop, end + spec.sector_size)
+            yield from_parent(parent, n * spec.block_size + start, end - start)
+        start = end
+
+
+def wanted_content(spec: Spec, n: int) -> SparseFile:
+    """Block n as the test gave it."""
+    block = SparseFile(spec.block_size)
+    for offset, data in spec.content(n).items():
+        block.write(offset, data)
+    return block
+
+
+# ------------------------------------------------------------------------------------------------ from the file's own bytes
+
+KNOWN_ITEMS = {
+    uuid.UUID("CAA16737-FA36-4D43-B3B6-33F0AA44E76B"): ("file parameters", 8),
+    uuid.UUID("2FA54224-CD1B-4876-B211-5DBED83BF4B8"): ("virtual disk size", 8),
+    uuid.UUID("BECA12AB-B2E6-4523-93EF-C309E000C746"): ("virtual disk id", 16),
+    uuid.UUID("8141BF1D-A96F-4709-BA47-F233A8FAAB5F"): ("logical sector size", 4),
+    uuid.UUID("CDA348C7-445D-4471-9CC9-E9885251C556"): ("physical sector size", 4),
+    uuid.UUID("A8D35F2D-B30B-454D-ABF7-D3D84834AB0C"): ("parent locator", 20),
+}
+
+
+def number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def reread(
+    file: SparseFile, offsets: Mapping[str, int], lengths: Mapping[str, int], offset: int, length: int | None, parent: Parent
+) -> bytes:
+    """The virtual disk's bytes as metadata, BAT and bitmaps in `file` define them now."""
+    geometry = read_geometry(file, offsets["metadata"], lengths["metadata"])
+    if 8 * geometry.bat_entries > lengths["bat"]:
+        raise MustFail(f"a BAT region of {lengths['bat']} bytes is too small for {geometry.bat_entries} entries")
+    reader = Rereader(file, geometry, offsets, lengths, parent)
+    wanted = geometry.virtual_size if length is None else length
+    return b"".join(reader.part(n, start, stop) for n, start, stop in geometry.parts(offset, wanted))
+
+
+def read_items(file: SparseFile, region: int, region_length: int) -> dict[str, bytes]:
+    """The known metadata items, cut to their size; `MustFail` for a table that refuses the image."""
+    count = number(file.read(region + 10, 2))
+    if file.read(region, 8) != b"metadata" or count > 2047:
+        raise MustFail("no metadata table")
+    items: dict[str, bytes] = {}
+    seen: list[tuple[int, int]] = []
+    keys: set[tuple[uuid.UUID, int]] = set()
+    for at in range(region + 32, region + 32 + 32 * count, 32):
+        entry = file.read(at, 32)
+        guid, offset, length = uuid.UUID(bytes_le=entry[:16]), number(entry[16:20]), number(entry[20:24])
+        user, required = entry[24] & 1, entry[24] & 4
+        if (guid, user) in keys:
+            raise MustFail(f"metadata item {guid} stands there twice")
+        keys.add((guid, user))
+        empty = offset == length == 0
+        if not empty and (offset < 64 * KB or not length or length > MB or offset + length > region_length):
+            raise MustFail(f"metadata item {guid} does not lie in the region")
+        if any(offset < b and a < offset + length for a, b in seen):
+            raise MustFail(f"metadata item {guid} overlaps another")
+        seen += [] if empty else [(offset, offset + length)]
+        if guid in KNOWN_ITEMS and not user:
+            name, size = KNOWN_ITEMS[guid]
+            if length < size:
+                raise MustFail(f"metadata item {name} is too short")
+            items[name] = file.read(region + offset, size)
+        elif required:
+            raise MustFail(f"unknown required metadata item {guid}")
+    return items
+
+
+def read_geometry(file: SparseFile, region: int, region_length: int) -> Geometry:
+    """The disk's geometry from its metadata, held against the format's limits."""
+    items = read_items(file, region, region_length)
+    missing = {"file parameters", "virtual disk size", "logical sector size"} - set(items)
+    if missing:
+        raise MustFail(f"no metadata item {missing}")
+    block_size, flags = number(items["file parameters"][:4]), number(items["file parameters"][4:])
+    size, sector = number(items["virtual disk size"]), number(items["logical sector size"])
+    kind = "differencing" if flags & 2 else "fixed" if flags & 1 else "dynamic"
+    if not MB <= block_size <= 256 * MB or block_size & block_size - 1:
+        raise MustFail(f"block size {block_size}")
+    if sector not in (512, 4096) or size % sector or size > 64 * TB:
+        raise MustFail(f"virtual size {size} with sectors of {sector} bytes")
+    if kind == "differencing" and "parent locator" not in items:
+        raise MustFail("no parent locator")
+    return Geometry(kind, size, block_size, sector)
+
+
+@dataclass
+class Rereader:
+    """Reads blocks one at a time, looking every single thing up anew."""
+
+    file: SparseFile
+    geometry: Geometry
+    offsets: Mapping[str, int]
+    lengths: Mapping[str, int]
+    parent: Parent
+
+    def entry(self, index: int) -> tuple[int, int]:
+        """(state, file offset) of a BAT entry."""
+        word = number(self.file.read(self.offsets["bat"] + 8 * index, 8))
+        return word & 7, (word >> 20) * MB
+
+    def present(self, at: int, length: int, where: int) -> int:
+        """`at`, if a block there overlaps neither the header section nor a region that is needed."""
+        if at < MB:
+            raise MustFail(f"a block at {at}, in the header section", where)
+        for name in ("log", "bat", "metadata"):
+            if at < self.offsets[name] + self.lengths[name] and self.offsets[name] < at + length:
+                raise MustFail(f"a block at {at}, on top of the {name}", where)
+        return at
+
+    def bytes_at(self, at: int, length: int, where: int) -> bytes:
+        """Bytes of a block, all of them."""
+        data = self.file.read(at, length)
+        if len(data) < length:
+            raise MustFail(f"the file ends at {self.file.length}", where + len(data))
+        return data
+
+    def part(self, n: int, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of payload block n."""
+        geometry = self.geometry
+        base = n * geometry.block_size
+        state, at = self.entry(geometry.block_index(n))
+        if state in (4, 5) or (state == 7 and geometry.kind != "differencing"):
+            raise MustFail(f"block {n} of a {geometry.kind} disk is in state {state}", base + start)
+        if state == 0 and geometry.kind == "differencing":
+            return from_parent(self.parent, base + start, stop - start)
+        if state < 6:
+            return bytes(stop - start)
+        self.present(at, min(geometry.block_size, geometry.virtual_size - base), base + start)
+        if state == 6:
+            return self.bytes_at(at + start, stop - start, base + start)
+        return b"".join(self.sectors(n, at, start, stop))
+
+    def sectors(self, n: int, at: int, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes [start, stop) of the PARTIALLY_PRESENT block n at `at`, sector by sector."""
+        geometry = self.geometry
+        size, base = geometry.sector_size, n * geometry.block_size
+        chunk = n // geometry.chunk_ratio
+        state, bitmap = self.entry(geometry.bitmap_index(chunk))
+        if state != 6:
+            raise MustFail(f"block {n} has no sector bitmap", base + start)
+        self.present(bitmap, MB, base + start)
+        while start < stop:
+            end = min(stop, (start // size + 1) * size)
+            sector = (base + start) // size - chunk * (1 << 23)
+            byte = self.bytes_at(bitmap + sector // 8, 1, base + start)[0]
+            if byte >> sector % 8 & 1:
+                yield self.bytes_at(at + start, end - start, base + start)
+            else:
+                yield from_parent(self.parent, base + start, end - start)
+            start = end
