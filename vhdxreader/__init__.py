@@ -7,8 +7,6 @@ with vhdxreader.open("disk.vhdx") as disk:
 
 from __future__ import annotations
 
-import os
-
 from . import header as _header
 from .errors import (
     CorruptImageError,
@@ -71,11 +69,8 @@ def is_vhdx(file: PathOrFile) -> bool:
 
     A file object's position is restored. Raises `OSError` where the file cannot be opened or read.
     """
-    position = None if isinstance(file, (str, bytes, os.PathLike)) else file.tell()
     source = open_source(file)
     try:
         return _header.is_vhdx(source)
     finally:
         source.close()
-        if position is not None:
-            file.seek(position)

@@ -87,7 +87,7 @@ class DescriptorSource(Source):
 
 
 class FileObjectSource(Source):
-    """A borrowed file object: never closed; its position is moved, under a lock, by every read."""
+    """A file object, read by seeking under a lock. A borrowed one is never closed, but put back to where it stood."""
 
     path = None
 
@@ -96,6 +96,7 @@ class FileObjectSource(Source):
         self._file = file
         self._owned = owned
         self._lock = threading.Lock()
+        self._position = file.tell()
         self.size = file.seek(0, os.SEEK_END)
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
@@ -106,6 +107,8 @@ class FileObjectSource(Source):
     def close(self) -> None:
         if self._owned:
             self._file.close()
+        elif not getattr(self._file, "closed", False):
+            self._file.seek(self._position)
 
 
 def open_source(file: PathOrFile) -> Source:
@@ -114,7 +117,7 @@ def open_source(file: PathOrFile) -> Source:
         if hasattr(os, "preadv"):
             return DescriptorSource(file)
         return FileObjectSource(open(file, "rb", buffering=0), owned=True)
-    if isinstance(file, io.TextIOBase) or not hasattr(file, "read"):
+    if not hasattr(file, "read") or hasattr(file, "encoding"):
         raise TypeError(f"a path or a binary file object is expected, not {type(file).__name__}")
     if hasattr(file, "seekable") and not file.seekable():
         raise io.UnsupportedOperation("the file object is not seekable")

@@ -1,0 +1,5 @@
+"""`python -m vhdxreader`."""
+
+from .cli import main
+
+main()

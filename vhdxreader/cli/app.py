@@ -1,0 +1,70 @@
+"""The `vhdxreader` command: its subcommands, and the exit codes that they share."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from ..errors import CorruptImageError, VhdxError
+from .output import printable
+
+FINE, FAILED, CORRUPT, WARNED, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
+
+_COMMANDS = ("cat", "info")
+
+
+class _Commands(click.Group):
+    """Subcommands by module name, imported when they are asked for: `vhdxreader info` need not load the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vhdxreader")
+def app() -> None:
+    """Read Microsoft VHDX disk images, never write them.
+
+    Exit codes: 0 fine, 1 could not do it, 2 the image is corrupt, 3 done but worth a look (check only), 64 wrong usage,
+    130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    if hasattr(signal, "SIGPIPE"):  # end in silence, as cat does, when whoever reads our output has gone
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit code. Words go to standard error, whatever happens."""
+    try:
+        code = app.main(arguments, prog_name="vhdxreader", standalone_mode=False)
+        sys.stdout.flush()
+        return code or FINE
+    except click.ClickException as error:
+        error.show()
+        return USAGE if isinstance(error, click.UsageError) else FAILED
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except CorruptImageError as error:
+        return _failed(error, CORRUPT)
+    except (VhdxError, OSError) as error:
+        return _failed(error, FAILED)
+
+
+def _failed(error: Exception, code: int) -> int:
+    click.echo(f"vhdxreader: {printable(str(error))}", err=True)
+    return code

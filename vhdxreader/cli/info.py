@@ -1,0 +1,182 @@
+"""`vhdxreader info`: what an image says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import vhdxreader
+
+from ..copies import Copy
+from ..header import Header
+from ..image import VhdxImage
+from ..region import RegionTable
+from .options import json_option, opens_image
+from .output import print_json, print_pairs, size
+
+
+@click.command("info")
+@opens_image
+@json_option
+@click.option("--blocks", is_flag=True, help="Count the allocated payload blocks; this reads the whole BAT.")
+def command(image: str, as_json: bool, blocks: bool, **how: Any) -> None:
+    """Show what IMAGE is: type, sizes, both headers, log state, regions, metadata, findings."""
+    with vhdxreader.open(image, **how) as disk:
+        facts = describe(disk.image, count_blocks=blocks)
+    if as_json:
+        print_json(facts)
+    else:
+        _print_text(facts)
+
+
+def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
+    """All that `info` shows, as plain values; sizes and offsets in bytes."""
+    metadata, geometry = image.metadata, image.geometry
+    facts: dict[str, Any] = {
+        "filename": image.name,
+        "format": "vhdx",
+        "creator": image.creator,
+        "disk_type": metadata.disk_type,
+        "virtual_size": image.size,
+        "file_size": image.file_size,
+        "block_size": metadata.block_size,
+        "logical_sector_size": metadata.logical_sector_size,
+        "physical_sector_size": metadata.physical_sector_size,
+        "virtual_disk_id": _text(metadata.virtual_disk_id),
+        "payload_blocks": geometry.payload_blocks,
+        "chunk_ratio": geometry.chunk_ratio,
+        "headers": [_header(copy, image.header) for copy in image.headers],
+        "log": {
+            "state": "dirty" if image.header.has_log else "clean",
+            "guid": str(image.header.log_guid),
+            "offset": image.header.log_offset,
+            "length": image.header.log_length,
+        },
+        "region_tables": [_region_table(copy, image.region_table) for copy in image.region_tables],
+        "regions": [
+            {"name": r.name, "guid": str(r.guid), "offset": r.offset, "length": r.length, "required": r.required}
+            for r in image.region_table.regions
+        ],
+        "metadata_items": [
+            {
+                "name": item.name,
+                "item_id": str(item.item_id),
+                "offset": item.offset,
+                "length": item.length,
+                "is_user": item.is_user,
+                "is_virtual_disk": item.is_virtual_disk,
+                "is_required": item.is_required,
+            }
+            for item in metadata.items
+        ],
+        "findings": [
+            {
+                "severity": finding.severity.name,
+                "rule": finding.rule,
+                "section": finding.section,
+                "offset": finding.offset,
+                "message": finding.message,
+            }
+            for finding in image.findings
+        ],
+    }
+    if count_blocks:
+        facts["allocated_blocks"] = image.allocated_blocks()
+    return facts
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _header(copy: Copy[Header], current: Header) -> dict[str, Any]:
+    facts: dict[str, Any] = {"number": copy.number, "offset": copy.offset, "current": copy.value is current}
+    header = copy.value
+    if header is None:
+        return {**facts, "valid": False, "reason": copy.problem}
+    if header is not current:
+        older = header.sequence_number < current.sequence_number
+        facts["reason"] = "its SequenceNumber is lower" if older else "identical to the current one"
+    return {
+        **facts,
+        "valid": True,
+        "sequence_number": header.sequence_number,
+        "file_write_guid": str(header.file_write_guid),
+        "data_write_guid": str(header.data_write_guid),
+        "log_guid": str(header.log_guid),
+        "log_version": header.log_version,
+        "version": header.version,
+        "log_offset": header.log_offset,
+        "log_length": header.log_length,
+        "checksum": header.checksum,
+    }
+
+
+def _region_table(copy: Copy[RegionTable], used: RegionTable) -> dict[str, Any]:
+    facts = {"number": copy.number, "offset": copy.offset, "used": copy.value is used, "valid": copy.value is not None}
+    if copy.value is None:
+        return {**facts, "reason": copy.problem}
+    return {**facts, "entries": copy.value.entry_count, "checksum": copy.value.checksum}
+
+
+def _print_text(facts: dict[str, Any]) -> None:
+    disk = [
+        ("Creator", facts["creator"]),
+        ("Type", facts["disk_type"]),
+        ("Virtual size", size(facts["virtual_size"])),
+        ("File size", size(facts["file_size"])),
+        ("Block size", size(facts["block_size"])),
+        ("Blocks", f"{facts['payload_blocks']} ({facts['chunk_ratio']} in a chunk)"),
+        ("Logical sector size", size(facts["logical_sector_size"])),
+        ("Physical sector size", _or_missing(facts["physical_sector_size"], size)),
+        ("Virtual disk ID", _or_missing(facts["virtual_disk_id"])),
+    ]
+    if "allocated_blocks" in facts:
+        disk.insert(6, ("Allocated blocks", str(facts["allocated_blocks"])))
+    print_pairs(facts["filename"], disk)
+    for header in facts["headers"]:
+        print_pairs(f"Header {header['number']} at {header['offset']:#x}", _header_pairs(header))
+    log = facts["log"]
+    place = f"{size(log['length'])} at {log['offset']:#x}"
+    print_pairs("Log", [("State", log["state"]), ("Place", place), ("LogGuid", log["guid"])])
+    tables = [(f"Table {t['number']} at {t['offset']:#x}", _table_state(t)) for t in facts["region_tables"]]
+    regions = [(r["name"], f"{size(r['length'])} at {r['offset']:#x}{_flags(r)}") for r in facts["regions"]]
+    print_pairs("Region tables", tables)
+    print_pairs("Regions", regions)
+    items = [(i["name"], f"{size(i['length'])} at {i['offset']:#x}{_flags(i)}") for i in facts["metadata_items"]]
+    print_pairs("Metadata items", items)
+    print_pairs("Findings", [(f["severity"], _finding_text(f)) for f in facts["findings"]])
+
+
+def _or_missing(value: Any, show: Any = str) -> str:
+    return "missing" if value is None else show(value)
+
+
+def _header_pairs(header: dict[str, Any]) -> list[tuple[str, str]]:
+    state = "current" if header["current"] else f"not current: {header['reason']}"
+    pairs = [("State", state)]
+    if header["valid"]:
+        pairs += [
+            ("SequenceNumber", str(header["sequence_number"])),
+            ("FileWriteGuid", header["file_write_guid"]),
+            ("DataWriteGuid", header["data_write_guid"]),
+            ("LogGuid", header["log_guid"]),
+        ]
+    return pairs
+
+
+def _table_state(table: dict[str, Any]) -> str:
+    if not table["valid"]:
+        return f"not valid: {table['reason']}"
+    return f"{'used' if table['used'] else 'valid, not used'}, {table['entries']} entries"
+
+
+def _flags(entry: dict[str, Any]) -> str:
+    names = {"required": "required", "is_required": "required", "is_user": "user", "is_virtual_disk": "virtual disk"}
+    return "".join(f", {name}" for key, name in names.items() if entry.get(key))
+
+
+def _finding_text(finding: dict[str, Any]) -> str:
+    where = "" if finding["offset"] is None else f" at {finding['offset']:#x}"
+    return f"{finding['rule']}{where}: {finding['message']} [{finding['section']}]"

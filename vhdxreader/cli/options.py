@@ -1,0 +1,37 @@
+"""The argument and the options that commands share, each in this one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def size(text: str) -> int:
+    """Bytes: decimal or 0x hexadecimal, or decimal with K, M, G or T (powers of 1024)."""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]+", text):
+        return int(text, 16)
+    match = re.fullmatch(r"([0-9]+)([KMGT]?)(?:iB|B)?", text, re.IGNORECASE)
+    if not match:
+        raise click.BadParameter(f"{text!r} is not a size such as 4096, 0x1000, 64K or 1M")
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+image_argument = click.argument("image", type=click.Path())
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+# How an image is opened: each becomes a keyword of `vhdxreader.open`.
+_OPEN_OPTIONS: list[Callable[[Any], Any]] = []
+
+
+def opens_image(command: F) -> F:
+    """Give a command the IMAGE argument and every option on how to open it, as keywords for `vhdxreader.open`."""
+    for decorate in reversed([image_argument, *_OPEN_OPTIONS]):
+        command = decorate(command)
+    return command
