@@ -14,7 +14,7 @@ from . import spec
 from .bat import Bat
 from .errors import VhdxError
 from .rules import breach
-from .spans import Span
+from .spans import Span, collision
 
 
 class Kind(Enum):
@@ -60,9 +60,9 @@ class AddressMap:
     def __init__(self, bat: Bat, file_size: int, occupied: Sequence[Span]) -> None:
         geometry = bat.geometry
         self.size = geometry.virtual_disk_size
-        self._bat = bat
+        self.bat = bat
         self._file_size = file_size
-        self._occupied = tuple(occupied)
+        self.occupied = tuple(occupied)
         self._occupied_end = max(span.end for span in occupied)
         self._block_size = geometry.block_size
 
@@ -81,11 +81,11 @@ class AddressMap:
         """Why the ERROR run at `offset` cannot be read."""
         block = offset // self._block_size
         try:
-            word = self._bat.payload(block)
+            word = self.bat.payload(block)
         except VhdxError as error:
             return error
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
-        entry_offset = self._bat.entry_offset(self._bat.geometry.payload_index(block))
+        entry_offset = self.bat.entry_offset(self.bat.geometry.payload_index(block))
         if state == spec.PayloadState.PARTIALLY_PRESENT:
             message = f"payload block {block} is partially present, but the disk has no parent"
             return breach("payload.partially_present", message, entry_offset)
@@ -104,7 +104,7 @@ class AddressMap:
         block, within = divmod(offset, self._block_size)
         length = min(length, self._block_size - within)
         try:
-            word = self._bat.payload(block)
+            word = self.bat.payload(block)
         except VhdxError:
             return length, Kind.ERROR, 0
         state = word & spec.STATE_MASK
@@ -121,7 +121,7 @@ class AddressMap:
         """The structure that the block at file offset `start` overlaps. The part of the last block that lies behind the
         virtual disk's end need not exist."""
         end = start + min(self._block_size, self.size - block * self._block_size)
-        return next((span for span in self._occupied if start < span.end and span.start < end), None)
+        return collision(self.occupied, start, end)
 
 
 def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[tuple[int, int, Run]]:

@@ -5,23 +5,21 @@ In: a source. Out: validated structures, positioned reads, extents. Layer 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TypeVar
 
-from . import header as headers
-from . import region as regions
 from . import spec
-from .bat import Bat, Geometry
+from .bat import Geometry
 from .copies import Copy
-from .errors import DirtyLogError, Finding, UnsupportedImageError
+from .errors import Finding
 from .extents import AddressMap, Extent, Kind, chain_runs, extents
 from .header import Header
-from .metadata import Metadata, read_metadata
-from .region import Region, RegionTable
+from .metadata import Metadata
+from .region import RegionTable
 from .rules import Findings
 from .source import Source
-from .spans import Span
+from .structures import read_structures
 
 T = TypeVar("T")
 
@@ -45,26 +43,18 @@ class VhdxImage:
 
     def __init__(self, source: Source) -> None:
         """Read and validate everything but BAT and payload [2.2, 2.6]. The image closes `source`."""
-        self._source = source
         findings = Findings()
-        self.creator = headers.read_creator(source, findings)
-        if source.size % spec.MB:
-            findings.add("file.size", f"the file has {source.size} bytes, no multiple of 1 MB", source.size)
-        self.headers = headers.read_headers(source)
-        self.header = _needed(headers.choose_current(self.headers, findings))
-        headers.validate(self.header, source.size, findings)
-        if self.header.has_log:
-            raise DirtyLogError("the log must be replayed, which is not supported yet", section="2.3.3")
-        self.region_tables = regions.read_region_tables(source)
-        self.region_table = _needed(regions.choose_table(self.region_tables, findings))
-        known = regions.find_regions(self.region_table, source.size, findings)
-        regions.validate_overlaps(self.region_table.regions, None, findings)
-        self.metadata = _needed(read_metadata(source, known[spec.REGION_METADATA], findings))
-        if self.metadata.has_parent:
-            raise UnsupportedImageError("differencing images are not supported yet", section="2.6.2.6")
-        self.geometry = _geometry(self.metadata)
-        self.bat = _open_bat(source, known[spec.REGION_BAT], self.geometry, findings)
-        self.map = AddressMap(self.bat, source.size, _occupied(self.header, known.values()))
+        found = read_structures(source, findings)
+        self._source = found.source
+        self.creator = found.creator
+        self.headers = found.headers
+        self.header = _needed(found.header)
+        self.region_tables = found.region_tables
+        self.region_table = _needed(found.region_table)
+        self.metadata = _needed(found.metadata)
+        self.map = _needed(found.map)
+        self.bat = self.map.bat
+        self.geometry = self.bat.geometry
         self.findings: tuple[Finding, ...] = tuple(findings)
 
     @property
@@ -159,27 +149,6 @@ def _needed(value: T | None) -> T:
     """What is there, since strict `Findings` raised where it is not."""
     assert value is not None
     return value
-
-
-def _geometry(metadata: Metadata) -> Geometry:
-    return Geometry(metadata.virtual_disk_size, metadata.block_size, metadata.logical_sector_size, metadata.has_parent)
-
-
-def _open_bat(source: Source, region: Region, geometry: Geometry, findings: Findings) -> Bat:
-    needed = geometry.entries * spec.BAT_ENTRY_SIZE
-    if region.length < needed:
-        message = f"the BAT region has {region.length:#x} bytes, {needed:#x} are needed"
-        findings.add("bat.too_small", message, region.entry_offset)
-    return Bat(source, region.offset, geometry)
-
-
-def _occupied(header: Header, known: Iterable[Region]) -> list[Span]:
-    """What no block may overlap [2.4]."""
-    spans = [Span(0, spec.HEADER_SECTION_SIZE, "header section", True, 0)]
-    spans += [Span(r.offset, r.end, f"{r.name} region", True, r.entry_offset) for r in known]
-    if header.log_length:
-        spans.append(Span(header.log_offset, header.log_offset + header.log_length, "log", True, header.offset))
-    return spans
 
 
 def _fill_zeros(view: memoryview) -> None:

@@ -108,7 +108,8 @@ def read_metadata(source: Source, region: Region, findings: Findings) -> Metadat
     if parameters.reserved:
         offset = known[spec.ITEM_FILE_PARAMETERS].offset
         findings.add("file_parameters.reserved", "reserved flags of the file parameters are not zero", offset)
-    return metadata if _is_sound(metadata, known, findings) else None
+    _validate_values(metadata, known, findings)
+    return metadata
 
 
 def read_table(source: Source, region: Region, findings: Findings) -> tuple[MetadataItem, ...]:
@@ -174,11 +175,16 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
     return known
 
 
+def is_block_size(size: int) -> bool:
+    """Whether a payload block can have this size in bytes [2.6.2.1]."""
+    return size & (size - 1) == 0 and spec.MIN_BLOCK_SIZE <= size <= spec.MAX_BLOCK_SIZE
+
+
 def _is_in_place(item: MetadataItem, region: Region) -> bool:
     if item.offset == 0 and item.length == 0:
         return True
     start = region.offset + spec.METADATA_TABLE_SIZE
-    return item.length <= spec.MAX_ITEM_LENGTH and start <= item.offset and item.offset + item.length <= region.end
+    return 0 < item.length <= spec.MAX_ITEM_LENGTH and start <= item.offset and item.offset + item.length <= region.end
 
 
 def _add(findings: Findings, rule: str, item: MetadataItem, message: str) -> None:
@@ -186,36 +192,28 @@ def _add(findings: Findings, rule: str, item: MetadataItem, message: str) -> Non
     findings.add(rule if item.is_known else f"{rule}_unknown", message, item.entry_offset)
 
 
-def _is_sound(metadata: Metadata, known: dict[UUID, MetadataItem], findings: Findings) -> bool:
-    """Whether the values that reads depend on are within the specification's limits [2.6.2]."""
-    sound = True
-
-    def broken(rule: str, message: str, guid: UUID) -> None:
-        nonlocal sound
-        sound = False
-        findings.add(rule, message, known[guid].offset)
-
+def _validate_values(metadata: Metadata, known: dict[UUID, MetadataItem], findings: Findings) -> None:
+    """The specification's limits to the values [2.6.2]."""
     block, sector, size = metadata.block_size, metadata.logical_sector_size, metadata.virtual_disk_size
-    if block & (block - 1) or not spec.MIN_BLOCK_SIZE <= block <= spec.MAX_BLOCK_SIZE:
+    if not is_block_size(block):
         message = f"BlockSize is {block:#x}, expected a power of two from 1 MB to 256 MB"
-        broken("file_parameters.block_size", message, spec.ITEM_FILE_PARAMETERS)
+        findings.add("file_parameters.block_size", message, known[spec.ITEM_FILE_PARAMETERS].offset)
     if sector not in spec.SECTOR_SIZES:
         message = f"the logical sector size is {sector}, expected 512 or 4096"
-        broken("logical_sector_size.value", message, spec.ITEM_LOGICAL_SECTOR_SIZE)
+        findings.add("logical_sector_size.value", message, known[spec.ITEM_LOGICAL_SECTOR_SIZE].offset)
     elif size % sector or size > spec.MAX_VIRTUAL_DISK_SIZE:
         message = f"the virtual disk size is {size}, expected a multiple of {sector} up to 64 TB"
-        broken("virtual_disk_size.value", message, spec.ITEM_VIRTUAL_DISK_SIZE)
+        findings.add("virtual_disk_size.value", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
     physical = metadata.physical_sector_size
     if physical is not None and physical not in spec.SECTOR_SIZES:
         message = f"the physical sector size is {physical}, expected 512 or 4096"
         findings.add("physical_sector_size.value", message, known[spec.ITEM_PHYSICAL_SECTOR_SIZE].offset)
     if metadata.has_parent and metadata.parent_locator is None:
         message = "HasParent is set, but there is no parent locator"
-        broken("parent_locator.missing", message, spec.ITEM_FILE_PARAMETERS)
+        findings.add("parent_locator.missing", message, known[spec.ITEM_FILE_PARAMETERS].offset)
     if metadata.parent_locator and not metadata.has_parent:
         message = "there is a parent locator, but HasParent is not set"
         findings.add("parent_locator.unexpected", message, metadata.parent_locator.offset)
-    return sound
 
 
 def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, findings: Findings, guid: UUID) -> Any:
@@ -224,7 +222,7 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     kind = KNOWN_ITEMS[guid]
     unneeded = "" if kind.needed else "_unneeded"
     if item is None:
-        findings.add(f"item.missing{unneeded}", f"there is no metadata item {kind.name}", region.offset)
+        findings.add(f"item.missing{unneeded}", f"there is no metadata item {kind.name} in its place", region.offset)
         return None
     flags = (item.is_virtual_disk, item.is_required)
     if flags != (kind.is_virtual_disk, True):
@@ -239,5 +237,5 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     try:
         return grammar.decode(kind.structure, source.read_at(item.offset, kind.size), item.offset)
     except TruncatedImageError as error:
-        findings.add("metadata.truncated", f"{kind.name} is not whole: {error.message}", error.offset)
+        findings.add(f"metadata.truncated{unneeded}", f"{kind.name} is not whole: {error.message}", error.offset)
         return None

@@ -6,6 +6,8 @@ is refused, whatever cannot is a finding. Layer 0: imports only `errors`.
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -46,19 +48,24 @@ class Findings:
     """What was met so far, in order.
 
     `add` raises for a rule that refuses the image; a collector made with `strict=False` only records, and whoever
-    called `add` goes on as far as it can.
+    called `add` goes on as far as it can. No more than `keep` findings of one rule are kept; `counts` has how many
+    there were.
     """
 
-    def __init__(self, *, strict: bool = True) -> None:
+    def __init__(self, *, strict: bool = True, keep: int = sys.maxsize) -> None:
+        self.counts: Counter[str] = Counter()
         self._found: list[Finding] = []
         self._strict = strict
+        self._keep = keep
 
     def add(self, rule_id: str, message: str, offset: int | None = None) -> None:
         """Record a breach of the rule `rule_id` at file offset `offset`, or raise its error."""
         rule = RULES[rule_id]
         if self._strict and rule.effect is Effect.REFUSE:
             raise breach(rule_id, message, offset)
-        self._found.append(Finding(rule.id, rule.severity, message, offset, rule.section))
+        self.counts[rule_id] += 1
+        if self.counts[rule_id] <= self._keep:
+            self._found.append(Finding(rule.id, rule.severity, message, offset, rule.section, rule.means))
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found)
@@ -148,11 +155,13 @@ _RULES = (
         "a region lies inside the file",
         "what needs the missing part cannot be read",
     ),
+    _warn("region.past_end_unknown", "2.2.3.2", "a region lies inside the file; this one is not known", _UNNEEDED),
     _refuse("region.unknown_required", "2.2.3.2", UnsupportedImageError, "a required region is a known one"),
     _info("region.unknown", "2.2.3.2", "a region is a known one; this one is not required", _UNNEEDED),
     _info("region.not_required", "2.2.3.2", "the BAT and metadata regions are marked required"),
     # Metadata
     _refuse("metadata.truncated", "2.6.1", TruncatedImageError, "metadata table and needed items lie inside the file"),
+    _warn("metadata.truncated_unneeded", "2.6.1", "virtual disk ID and physical sector size lie inside the file"),
     _refuse("metadata_table.signature", "2.6.1.1", CorruptImageError, 'the metadata table begins with "metadata"'),
     _refuse("metadata_table.entry_count", "2.6.1.1", CorruptImageError, "a metadata table has at most 2047 entries"),
     _warn("metadata_table.user_items", "2.6.1.1", "there are at most 1024 user metadata items", _UNNEEDED),
@@ -215,6 +224,30 @@ _RULES = (
         CorruptImageError,
         "a payload block overlaps neither the header section nor log, BAT or metadata",
         "the block is lost",
+    ),
+    _warn("bat.reserved", "2.5.1", "reserved bits of a BAT entry are zero"),
+    _info(
+        "payload.short_last", "2.4", "the file holds all of the last block; what is missing is behind the disk's end"
+    ),
+    _info("payload.fixed_absent", "2.6.2.1", "all blocks of a fixed disk are present", "absent ones read as zeros"),
+    _warn("bitmap.unexpected", "2.5.1.2", "only a differencing disk has sector bitmap blocks", _UNNEEDED),
+    _warn("bitmap.unneeded", "2.5.1.2", "a sector bitmap block is in place; no block needs this one", _UNNEEDED),
+    _warn("block.shared", "2.4", "no two blocks share space in the file", "one of them may hold the other's data"),
+    _warn(
+        "file.untracked",
+        "2.2",
+        "a file has at most 128 TB, twice the largest virtual disk",
+        "overlaps behind 128 TB are not looked for",
+    ),
+    # The error is that of the file system.
+    Rule(
+        "file.unreadable",
+        "2.4",
+        Severity.ERROR,
+        Effect.READ,
+        None,
+        "the bytes of all blocks can be read from the file",
+        "what cannot be read is lost",
     ),
 )
 

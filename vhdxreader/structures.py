@@ -1,0 +1,121 @@
+"""An image's structures in the order in which they must be read [2.2.2, 2.3.3]: what opening and checking share.
+
+In: a source. Out: what was found. Collecting strictly, everything is there or an error was raised; collecting
+leniently, reading goes on behind every error as far as structures can be found. Layer 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from . import header as headers
+from . import region as regions
+from . import spec
+from .bat import Bat, Geometry
+from .copies import Copy
+from .errors import DirtyLogError, UnsupportedImageError
+from .extents import AddressMap
+from .header import Header
+from .metadata import Metadata, is_block_size, read_metadata
+from .region import Region, RegionTable
+from .rules import Findings
+from .source import Source
+from .spans import Span, collision
+
+
+@dataclass(frozen=True, slots=True)
+class Structures:
+    """What an image says of itself. None is what was not found, only where the findings do not raise."""
+
+    source: Source
+    creator: str
+    headers: tuple[Copy[Header], Copy[Header]]
+    header: Header | None
+    region_tables: tuple[Copy[RegionTable], Copy[RegionTable]]
+    region_table: RegionTable | None
+    regions: dict[UUID, Region]  # the known ones
+    metadata: Metadata | None
+    map: AddressMap | None
+
+
+def read_structures(source: Source, findings: Findings) -> Structures:
+    """Read and validate everything but BAT and payload."""
+    creator = headers.read_creator(source, findings)
+    if source.size % spec.MB:
+        findings.add("file.size", f"the file has {source.size} bytes, no multiple of 1 MB", source.size)
+    both_headers = headers.read_headers(source)
+    header = headers.choose_current(both_headers, findings)
+    if header is not None:
+        headers.validate(header, source.size, findings)
+        if header.has_log:
+            raise DirtyLogError("the log must be replayed, which is not supported yet", section="2.3.3")
+    both_tables = regions.read_region_tables(source)
+    table = regions.choose_table(both_tables, findings)
+    known = {} if table is None else regions.find_regions(table, source.size, findings)
+    log = None if header is None else _log_span(header, source.size)
+    if table is not None:
+        _validate_overlaps(table, header, log, findings)
+    metadata = _read_metadata(source, known, findings)
+    occupied = _occupied(known.values(), log)
+    return Structures(
+        source=source,
+        creator=creator,
+        headers=both_headers,
+        header=header,
+        region_tables=both_tables,
+        region_table=table,
+        regions=known,
+        metadata=metadata,
+        map=_address_map(source, known, metadata, occupied, findings),
+    )
+
+
+def _log_span(header: Header, file_size: int) -> Span | None:
+    """The log, if it is where it may be; a log that is not, and has nothing to replay, is in no block's way."""
+    if not header.log_is_in_place(file_size):
+        return None
+    return Span(header.log_offset, header.log_offset + header.log_length, "log", True, header.offset)
+
+
+def _validate_overlaps(table: RegionTable, header: Header | None, log: Span | None, findings: Findings) -> None:
+    replayed = log if header is not None and header.has_log else None
+    regions.validate_overlaps(table.regions, replayed, findings)
+    if log is None or replayed is not None:
+        return
+    for region in table.regions:
+        if collision([log], region.offset, region.end):
+            findings.add("header.log_location_unused", f"the log overlaps region {region.name}", log.origin)
+
+
+def _read_metadata(source: Source, known: dict[UUID, Region], findings: Findings) -> Metadata | None:
+    region = known.get(spec.REGION_METADATA)
+    metadata = None if region is None else read_metadata(source, region, findings)
+    if metadata is not None and metadata.has_parent:
+        raise UnsupportedImageError("differencing images are not supported yet", section="2.6.2.6")
+    return metadata
+
+
+def _address_map(
+    source: Source, known: dict[UUID, Region], metadata: Metadata | None, occupied: list[Span], findings: Findings
+) -> AddressMap | None:
+    region = known.get(spec.REGION_BAT)
+    if metadata is None or region is None:
+        return None
+    block, sector = metadata.block_size, metadata.logical_sector_size
+    if not is_block_size(block) or sector not in spec.SECTOR_SIZES:
+        return None
+    geometry = Geometry(metadata.virtual_disk_size, block, sector, metadata.has_parent)
+    needed = geometry.entries * spec.BAT_ENTRY_SIZE
+    if region.length < needed:
+        message = f"the BAT region has {region.length:#x} bytes, {needed:#x} are needed"
+        findings.add("bat.too_small", message, region.entry_offset)
+    return AddressMap(Bat(source, region.offset, geometry), source.size, occupied)
+
+
+def _occupied(known: Iterable[Region], log: Span | None) -> list[Span]:
+    """What no block may overlap [2.4]."""
+    spans = [Span(0, spec.HEADER_SECTION_SIZE, "header section", True, 0)]
+    spans += [Span(r.offset, r.end, f"{r.name} region", True, r.entry_offset) for r in known]
+    return spans if log is None else [*spans, log]
