@@ -160,6 +160,7 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
             _add(findings, "item.location", item, message)
         elif item.is_known:
             known[item.item_id] = item
+            _check_flags(item, findings)
         if not item.is_known and item.is_required:
             message = f"metadata item {item.name} is required, but not known"
             findings.add("item.unknown_required", message, item.entry_offset)
@@ -172,6 +173,13 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
     spans = (Span(i.offset, i.offset + i.length, f"metadata item {i.name}", i.is_known, i.entry_offset) for i in items)
     report_overlaps(spans, "item.overlap", findings)
     return known
+
+
+def _check_flags(item: MetadataItem, findings: Findings) -> None:
+    found, expected = (item.is_virtual_disk, item.is_required), (KNOWN_ITEMS[item.item_id].is_virtual_disk, True)
+    if found != expected:
+        message = f"{item.name} has IsVirtualDisk, IsRequired {found}; expected {expected}"
+        findings.add("item.flags", message, item.entry_offset)
 
 
 def _is_in_place(item: MetadataItem, region: Region) -> bool:
@@ -226,10 +234,6 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     if item is None:
         findings.add(f"item.missing{unneeded}", f"there is no metadata item {kind.name}", region.offset)
         return None
-    flags = (item.is_virtual_disk, item.is_required)
-    if flags != (kind.is_virtual_disk, True):
-        message = f"{kind.name} has IsVirtualDisk, IsRequired {flags}; expected {(kind.is_virtual_disk, True)}"
-        findings.add("item.flags", message, item.entry_offset)
     if item.length < kind.size:
         message = f"{kind.name} has {item.length} bytes, expected {kind.size}"
         findings.add(f"item.length{unneeded}", message, item.entry_offset)
