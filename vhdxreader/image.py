@@ -13,11 +13,12 @@ from . import spec
 from .bat import Geometry
 from .copies import Copy
 from .errors import Finding
-from .extents import AddressMap, Extent, Kind, chain_runs, extents
+from .extents import AddressMap, Extent, Kind, chain_runs, extents, layer_error
 from .header import Header
+from .locator import ParentLocator
 from .metadata import Metadata
 from .region import RegionTable
-from .rules import Findings
+from .rules import Findings, breach
 from .source import Source
 from .structures import read_structures
 
@@ -30,7 +31,8 @@ class VhdxImage:
     """An image file, opened read-only: what it says of itself, and the data that is in this one file.
 
     `headers` and `region_tables` hold both copies, each with its value or the reason why it is not valid; `header` and
-    `region_table` are those in use. `findings` are the deviations that were tolerated at opening.
+    `region_table` are those in use. `findings` are the deviations that were tolerated at opening. `parent_locator` is
+    None unless the disk is a differencing one; `parent` is the opened parent, given by whoever opened the chain.
     """
 
     creator: str
@@ -39,6 +41,7 @@ class VhdxImage:
     region_tables: tuple[Copy[RegionTable], Copy[RegionTable]]
     region_table: RegionTable
     metadata: Metadata
+    parent_locator: ParentLocator | None
     geometry: Geometry
 
     def __init__(self, source: Source) -> None:
@@ -46,16 +49,20 @@ class VhdxImage:
         findings = Findings()
         found = read_structures(source, findings)
         self._source = found.source
+        self.identity = source.identity
         self.creator = found.creator
         self.headers = found.headers
         self.header = _needed(found.header)
         self.region_tables = found.region_tables
         self.region_table = _needed(found.region_table)
         self.metadata = _needed(found.metadata)
+        self.parent_locator = found.parent_locator
         self.map = _needed(found.map)
         self.bat = self.map.bat
         self.geometry = self.bat.geometry
         self.findings: tuple[Finding, ...] = tuple(findings)
+        self.parent: VhdxImage | None = None
+        self._layers = (self.map,)
 
     @property
     def size(self) -> int:
@@ -81,17 +88,18 @@ class VhdxImage:
         """The `size` bytes at `offset` of the virtual disk, from this one file; less only at the disk's end.
 
         Moves nothing, safe for threads. Raises `CorruptImageError` or `TruncatedImageError` where the image does not
-        hold what it should.
+        hold what it should, `ParentNotFoundError` where the bytes are its parent's.
         """
-        return pread((self,), size, offset)
+        return pread(self._layers, size, offset)
 
     def preadinto(self, buffer: memoryview, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        return preadinto((self,), buffer, offset)
+        return preadinto(self._layers, buffer, offset)
 
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
-        """What the bytes from `offset` on come from, in order and without gaps; `length` bytes or up to the end."""
-        return clipped_extents((self,), offset, length)
+        """What this one file says of the bytes from `offset` on, in order and without gaps; `length` bytes or up to the
+        end. What its parent has is ABSENT."""
+        return clipped_extents(self._layers, offset, length)
 
     def allocated_blocks(self) -> int:
         """How many payload blocks have space in the file. Reads the whole BAT."""
@@ -113,36 +121,38 @@ class VhdxImage:
         return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"
 
 
-def pread(images: Sequence[VhdxImage], size: int, offset: int) -> bytes:
+def pread(layers: Sequence[AddressMap], size: int, offset: int) -> bytes:
     """`VhdxImage.pread` over a chain, child first."""
-    buffer = bytearray(min(size, max(images[0].size - offset, 0)))
-    preadinto(images, memoryview(buffer), offset)
+    buffer = bytearray(min(size, max(layers[0].size - offset, 0)))
+    preadinto(layers, memoryview(buffer), offset)
     return bytes(buffer)
 
 
-def preadinto(images: Sequence[VhdxImage], buffer: memoryview, offset: int) -> int:
+def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int) -> int:
     """`VhdxImage.preadinto` over a chain, child first."""
     if offset < 0:
         raise ValueError(f"negative offset {offset}")
-    view = memoryview(buffer)[: max(images[0].size - offset, 0)]
-    layers = [image.map for image in images]
+    view = memoryview(buffer)[: max(layers[0].size - offset, 0)]
     for start, depth, (size, kind, where) in chain_runs(layers, offset, len(view)):
         part = view[start - offset : start - offset + size]
         if kind is Kind.DATA:
-            images[depth]._source.read_into(part, where)
+            layers[depth].source.read_into(part, where)
         elif kind is Kind.ERROR:
-            raise layers[depth].error_at(start)
+            raise layer_error(layers, depth, start)
+        elif kind is Kind.ABSENT and layers[depth].has_parent:
+            message = f"the {size} bytes at {start:#x} of the disk are in the parent of {layers[depth].source.name}"
+            raise breach("parent.absent", f"{message}, which is not open")
         else:
             _fill_zeros(part)
     return len(view)
 
 
-def clipped_extents(images: Sequence[VhdxImage], offset: int, length: int | None) -> Iterator[Extent]:
+def clipped_extents(layers: Sequence[AddressMap], offset: int, length: int | None) -> Iterator[Extent]:
     """`VhdxImage.extents` over a chain, child first."""
     if offset < 0 or (length is not None and length < 0):
         raise ValueError(f"negative offset {offset} or length {length}")
-    rest = max(images[0].size - offset, 0)
-    return extents([image.map for image in images], offset, rest if length is None else min(length, rest))
+    rest = max(layers[0].size - offset, 0)
+    return extents(layers, offset, rest if length is None else min(length, rest))
 
 
 def _needed(value: T | None) -> T:

@@ -161,6 +161,7 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
             _add(findings, "item.location", item, message)
         elif item.is_known:
             known[item.item_id] = item
+            _check_flags(item, findings)
         if not item.is_known and item.is_required:
             message = f"metadata item {item.name} is required, but not known"
             findings.add("item.unknown_required", message, item.entry_offset)
@@ -178,6 +179,13 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
 def is_block_size(size: int) -> bool:
     """Whether a payload block can have this size in bytes [2.6.2.1]."""
     return size & (size - 1) == 0 and spec.MIN_BLOCK_SIZE <= size <= spec.MAX_BLOCK_SIZE
+
+
+def _check_flags(item: MetadataItem, findings: Findings) -> None:
+    found, expected = (item.is_virtual_disk, item.is_required), (KNOWN_ITEMS[item.item_id].is_virtual_disk, True)
+    if found != expected:
+        message = f"{item.name} has IsVirtualDisk, IsRequired {found}; expected {expected}"
+        findings.add("item.flags", message, item.entry_offset)
 
 
 def _is_in_place(item: MetadataItem, region: Region) -> bool:
@@ -227,10 +235,6 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
             region.offset,
         )
         return None
-    flags = (item.is_virtual_disk, item.is_required)
-    if flags != (kind.is_virtual_disk, True):
-        message = f"{kind.name} has IsVirtualDisk, IsRequired {flags}; expected {(kind.is_virtual_disk, True)}"
-        findings.add("item.flags", message, item.entry_offset)
     if item.length < kind.size:
         message = f"{kind.name} has {item.length} bytes, expected {kind.size}"
         findings.add("item.length", message, item.entry_offset)

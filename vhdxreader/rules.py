@@ -16,6 +16,9 @@ from .errors import (
     CorruptImageError,
     Finding,
     NotVhdxError,
+    ParentError,
+    ParentMismatchError,
+    ParentNotFoundError,
     Severity,
     TruncatedImageError,
     UnsupportedImageError,
@@ -200,6 +203,43 @@ _RULES = (
     _warn("physical_sector_size.value", "2.6.2.5", "the physical sector size is 512 or 4096"),
     _refuse("parent_locator.missing", "2.6.2.6", CorruptImageError, "a differencing disk has a parent locator"),
     _warn("parent_locator.unexpected", "2.6.2.6", "only a differencing disk has a parent locator", "the flag decides"),
+    # Parent locator
+    _refuse("parent_locator.type", "2.6.2.6.1", UnsupportedImageError, "LocatorType is that of a VHDX parent"),
+    _warn("parent_locator.reserved", "2.6.2.6.1", "reserved fields of the parent locator are zero"),
+    _refuse(
+        "parent_locator.entry_count", "2.6.2.6.1", CorruptImageError, "the parent locator is as long as its entries"
+    ),
+    _refuse(
+        "parent_locator.strings",
+        "2.6.2.6.2",
+        CorruptImageError,
+        "keys and values together are not longer than the parent locator",
+    ),
+    _refuse(
+        "parent_locator.location",
+        "2.6.2.6.2",
+        CorruptImageError,
+        "keys and values lie inside the parent locator; their offsets and lengths are not zero",
+    ),
+    _refuse("parent_locator.text", "2.6.2.6.2", CorruptImageError, "keys and values are UTF-16 without NUL"),
+    _refuse("parent_locator.duplicate", "2.6.2.6.1", CorruptImageError, "a key is listed once"),
+    _refuse("parent_locator.linkage", "2.6.2.6.3", CorruptImageError, "parent_linkage is there and is a GUID"),
+    _info("parent_locator.linkage2", "2.6.2.6.3", "parent_linkage2 is there only during a merge"),
+    _warn("parent_locator.linkage2_value", "2.6.2.6.3", "parent_linkage2 is a GUID", "it is ignored"),
+    _warn("parent_locator.no_path", "2.6.2.6.3", "there is a path to the parent", "the parent must be given by hand"),
+    _info("parent_locator.prefix", "2.6.2.6.3", "absolute_win32_path begins with \\\\?\\"),
+    # The chain of parents
+    _refuse("parent.not_found", "2.6.2.6.3", ParentNotFoundError, "a differencing disk's parent is there"),
+    _refuse(
+        "parent.mismatch",
+        "2.6.2.6.3",
+        ParentMismatchError,
+        "the parent is what the child was made from: DataWriteGuid, logical sector size, no cycle",
+    ),
+    _refuse("parent.unexpected", "2.6.2.1", ParentMismatchError, "only a differencing disk is given a parent"),
+    _refuse("parent.depth", "2.6.2.6", ParentError, "a chain has at most 256 files", "the chain is refused"),
+    _read("parent.absent", "2.4", ParentNotFoundError, "the parent is open when its data is read", "only with it"),
+    _info("parent.name_case", "2.6.2.6.3", "the parent's name is spelled as in the parent locator", "it matches"),
     # BAT and blocks
     _refuse("bat.too_small", "2.5", CorruptImageError, "the BAT region holds an entry for every block"),
     _read("payload.state", "2.5.1.1", CorruptImageError, "a payload block's state is a known one", "the block is lost"),
@@ -224,6 +264,28 @@ _RULES = (
         "a payload block overlaps neither the header section nor log, BAT or metadata",
         "the block is lost",
     ),
+    _read(
+        "bitmap.not_present",
+        "2.5.1.2",
+        CorruptImageError,
+        "the sector bitmap block of a partially present block is present",
+        "the block is lost",
+    ),
+    _read(
+        "bitmap.past_end",
+        "2.5.1",
+        TruncatedImageError,
+        "a sector bitmap block that is needed lies inside the file",
+        "the sectors that the missing part describes are lost",
+    ),
+    _read(
+        "bitmap.overlap",
+        "2.4",
+        CorruptImageError,
+        "a sector bitmap block overlaps neither the header section nor log, BAT or metadata",
+        "the partially present blocks it describes are lost",
+    ),
+    # What only `check` looks for
     _warn("bat.reserved", "2.5.1", "reserved bits of a BAT entry are zero"),
     _info(
         "payload.short_last", "2.4", "the file holds all of the last block; what is missing is behind the disk's end"

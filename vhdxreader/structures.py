@@ -15,9 +15,10 @@ from . import region as regions
 from . import spec
 from .bat import Bat, Geometry
 from .copies import Copy
-from .errors import DirtyLogError, UnsupportedImageError
+from .errors import DirtyLogError
 from .extents import AddressMap
 from .header import Header
+from .locator import ParentLocator, read_locator
 from .metadata import Metadata, is_block_size, read_metadata
 from .region import Region, RegionTable
 from .rules import Findings
@@ -37,6 +38,7 @@ class Structures:
     region_table: RegionTable | None
     regions: dict[UUID, Region]  # the known ones
     metadata: Metadata | None
+    parent_locator: ParentLocator | None  # of a differencing disk
     map: AddressMap | None
 
 
@@ -58,6 +60,7 @@ def read_structures(source: Source, findings: Findings) -> Structures:
     if table is not None:
         _validate_overlaps(table, header, log, findings)
     metadata = _read_metadata(source, known, findings)
+    locator = _read_locator(source, metadata, findings)
     occupied = _occupied(known.values(), log)
     return Structures(
         source=source,
@@ -68,6 +71,7 @@ def read_structures(source: Source, findings: Findings) -> Structures:
         region_table=table,
         regions=known,
         metadata=metadata,
+        parent_locator=locator,
         map=_address_map(source, known, metadata, occupied, findings),
     )
 
@@ -91,10 +95,13 @@ def _validate_overlaps(table: RegionTable, header: Header | None, log: Span | No
 
 def _read_metadata(source: Source, known: dict[UUID, Region], findings: Findings) -> Metadata | None:
     region = known.get(spec.REGION_METADATA)
-    metadata = None if region is None else read_metadata(source, region, findings)
-    if metadata is not None and metadata.has_parent:
-        raise UnsupportedImageError("differencing images are not supported yet", section="2.6.2.6")
-    return metadata
+    return None if region is None else read_metadata(source, region, findings)
+
+
+def _read_locator(source: Source, metadata: Metadata | None, findings: Findings) -> ParentLocator | None:
+    if metadata is None or not metadata.has_parent or metadata.parent_locator is None:
+        return None
+    return read_locator(source, metadata.parent_locator, findings)
 
 
 def _address_map(
@@ -111,7 +118,7 @@ def _address_map(
     if region.length < needed:
         message = f"the BAT region has {region.length:#x} bytes, {needed:#x} are needed"
         findings.add("bat.too_small", message, region.entry_offset)
-    return AddressMap(Bat(source, region.offset, geometry), source.size, occupied)
+    return AddressMap(Bat(source, region.offset, geometry), source, occupied)
 
 
 def _occupied(known: Iterable[Region], log: Span | None) -> list[Span]:
