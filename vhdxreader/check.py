@@ -13,12 +13,15 @@ from typing import Any
 from . import spec
 from .blockwalk import BlockWalk, Progress
 from .errors import CorruptImageError, Finding, Severity
+from .header import is_vhdx
 from .rules import RULES, Findings
 from .source import PathOrFile, Source, open_source
 from .structures import Structures, read_structures
 
 KEPT_FINDINGS = 100
 """How many findings of one rule a report lists; `Report.counts` has how many there are."""
+
+_NOT_VHDX = "identifier.signature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,13 @@ class Report:
 
     `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
     often it is broken. `unused_bytes` of the file belong to no structure and no block, in whole megabytes. `bytes_read`
-    is what a deep check read of the blocks.
+    is what a deep check read of the blocks. A file that has neither signature nor any valid header or region table is no
+    VHDX, and nothing else is said of it.
     """
 
     name: str
     file_size: int
+    is_vhdx: bool
     findings: tuple[Finding, ...]
     counts: Mapping[str, int]
     disk_type: str | None = None
@@ -47,13 +52,6 @@ class Report:
     def worst(self) -> Severity | None:
         """The highest severity of any finding; None if there is none."""
         return max((finding.severity for finding in self.findings), default=None)
-
-    @property
-    def is_vhdx(self) -> bool:
-        """Whether the file has anything of a VHDX in it: the signature at its start, or else a valid header."""
-        return not {"identifier.signature", "header.none_valid"} <= set(self.counts) and not (
-            {"identifier.signature", "header.both_truncated"} <= set(self.counts)
-        )
 
     @property
     def is_corrupt(self) -> bool:
@@ -84,13 +82,16 @@ def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = N
 def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
     findings = Findings(strict=False, keep=KEPT_FINDINGS)
     found = read_structures(source, findings)
+    if not _is_vhdx(found):
+        signature = tuple(finding for finding in findings if finding.rule == _NOT_VHDX)
+        return Report(source.name, source.size, False, signature, MappingProxyType({_NOT_VHDX: 1}))
     statistics = _check_blocks(found, findings, deep, progress)
     if found.metadata is not None:
         statistics["disk_type"] = found.metadata.disk_type
         statistics["virtual_size"] = found.metadata.virtual_disk_size
         statistics["block_size"] = found.metadata.block_size
     counts = MappingProxyType(dict(findings.counts))
-    return Report(source.name, source.size, tuple(findings), counts, **statistics)
+    return Report(source.name, source.size, True, tuple(findings), counts, **statistics)
 
 
 def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: Progress | None) -> dict[str, Any]:
@@ -113,6 +114,11 @@ def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: P
         "unused_bytes": totals.unused_bytes,
         "bytes_read": totals.bytes_read if deep else None,
     }
+
+
+def _is_vhdx(found: Structures) -> bool:
+    copies = (*found.headers, *found.region_tables)
+    return is_vhdx(found.source) or any(copy.value is not None for copy in copies)
 
 
 def _is_unsupported(finding: Finding) -> bool:

@@ -12,10 +12,11 @@ from typing import TypeVar
 from . import spec
 from .bat import Geometry
 from .copies import Copy
-from .errors import Finding
+from .errors import Finding, VhdxError
 from .extents import AddressMap, Extent, Kind, chain_runs, extents, layer_error
 from .header import Header
 from .locator import ParentLocator
+from .lost import LostRanges
 from .metadata import Metadata
 from .region import RegionTable
 from .rules import Findings, breach
@@ -121,15 +122,15 @@ class VhdxImage:
         return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"
 
 
-def pread(layers: Sequence[AddressMap], size: int, offset: int) -> bytes:
+def pread(layers: Sequence[AddressMap], size: int, offset: int, lost: LostRanges | None = None) -> bytes:
     """`VhdxImage.pread` over a chain, child first."""
     buffer = bytearray(min(size, max(layers[0].size - offset, 0)))
-    preadinto(layers, memoryview(buffer), offset)
+    preadinto(layers, memoryview(buffer), offset, lost)
     return bytes(buffer)
 
 
-def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int) -> int:
-    """`VhdxImage.preadinto` over a chain, child first."""
+def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int, lost: LostRanges | None = None) -> int:
+    """`VhdxImage.preadinto` over a chain, child first. With `lost`, what cannot be read is zeros and goes there."""
     if offset < 0:
         raise ValueError(f"negative offset {offset}")
     view = memoryview(buffer)[: max(layers[0].size - offset, 0)]
@@ -137,14 +138,21 @@ def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int) -> 
         part = view[start - offset : start - offset + size]
         if kind is Kind.DATA:
             layers[depth].source.read_into(part, where)
-        elif kind is Kind.ERROR:
-            raise layer_error(layers, depth, start)
-        elif kind is Kind.ABSENT and layers[depth].has_parent:
-            message = f"the {size} bytes at {start:#x} of the disk are in the parent of {layers[depth].source.name}"
-            raise breach("parent.absent", f"{message}, which is not open")
-        else:
-            _fill_zeros(part)
+            continue
+        if kind is Kind.ERROR or (kind is Kind.ABSENT and layers[depth].has_parent):
+            error = _read_error(layers, start, depth, size, kind)
+            if lost is None:
+                raise error
+            lost.add(start, size, depth, error)
+        _fill_zeros(part)
     return len(view)
+
+
+def _read_error(layers: Sequence[AddressMap], start: int, depth: int, size: int, kind: Kind) -> VhdxError:
+    if kind is Kind.ERROR:
+        return layer_error(layers, depth, start)
+    message = f"the {size} bytes at {start:#x} of the disk are in the parent of {layers[depth].source.name}"
+    return breach("parent.absent", f"{message}, which is not open")
 
 
 def clipped_extents(layers: Sequence[AddressMap], offset: int, length: int | None) -> Iterator[Extent]:

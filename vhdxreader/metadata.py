@@ -85,6 +85,8 @@ KNOWN_ITEMS = {
 def read_metadata(source: Source, region: Region, findings: Findings) -> Metadata | None:
     """All of the metadata that a reader needs, validated. None only where `findings` does not raise."""
     items = read_table(source, region, findings)
+    if items is None:
+        return None
     known = _select_known(items, region, findings)
     item = partial(_read_item, source, known, region, findings)
     parameters = item(spec.ITEM_FILE_PARAMETERS)
@@ -112,23 +114,23 @@ def read_metadata(source: Source, region: Region, findings: Findings) -> Metadat
     return metadata
 
 
-def read_table(source: Source, region: Region, findings: Findings) -> tuple[MetadataItem, ...]:
-    """The entries of the metadata table, as they stand [2.6.1]."""
+def read_table(source: Source, region: Region, findings: Findings) -> tuple[MetadataItem, ...] | None:
+    """The entries of the metadata table, as they stand [2.6.1]. None only where `findings` does not raise."""
     size = spec.METADATA_TABLE_SIZE
     try:
         data = source.read_at(region.offset, size)
     except TruncatedImageError as error:
         findings.add("metadata.truncated", f"the metadata table is not whole: {error.message}", error.offset)
-        return ()
+        return None
     raw = grammar.decode("MetadataTable", data, region.offset)
     if raw.magic != spec.METADATA_SIGNATURE:
         message = f"the metadata table's signature is {raw.magic!r}, not {spec.METADATA_SIGNATURE!r}"
         findings.add("metadata_table.signature", message, region.offset)
-        return ()
+        return None
     if raw.num_entries > spec.MAX_METADATA_ENTRIES:
         message = f"the metadata table claims {raw.num_entries} entries, at most {spec.MAX_METADATA_ENTRIES} fit"
         findings.add("metadata_table.entry_count", message, region.offset)
-        return ()
+        return None
     entries = grammar.part(raw, "entries", region.offset)
     if raw.reserved or any(raw.reserved1) or any(entry.reserved or entry.reserved1 for entry in entries):
         findings.add("metadata_table.reserved", "reserved fields of the metadata table are not zero", region.offset)

@@ -97,7 +97,7 @@ def _info(id: str, section: str, must: str, means: str = "common and harmless") 
     return Rule(id, section, Severity.INFO, Effect.NOTE, None, must, means)
 
 
-_OTHER_COPY = "the other copy serves"
+_OTHER_COPY = "the other copy serves, if that is valid"
 _UNNEEDED = "nothing that is needed; ignored"
 
 _RULES = (
