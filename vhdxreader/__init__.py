@@ -47,18 +47,21 @@ __all__ = [
 ]
 
 
-def open(file: PathOrFile) -> VirtualDisk:
+def open(file: PathOrFile, *, log: str = "replay") -> VirtualDisk:
     """The virtual disk in an image, as a read-only file object.
 
     `file` is a path, which is opened and closed, or a seekable binary file object, which is borrowed: the image starts
     at its offset 0, it is never closed, and its position is moved by reads.
+
+    `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
+    wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
 
     Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`; and
     `OSError` where the file itself cannot be opened or read.
     """
     source = open_source(file)
     try:
-        return VirtualDisk([VhdxImage(source)])
+        return VirtualDisk([VhdxImage(source, log=log)])
     except BaseException:
         source.close()
         raise

@@ -13,39 +13,47 @@ from . import header as headers
 from . import region as regions
 from . import spec
 from .bat import Bat, Geometry
+from .changes import LogChanges, find_changes
 from .copies import Copy
-from .errors import DirtyLogError, Finding, UnsupportedImageError
+from .errors import Finding, UnsupportedImageError
 from .extents import AddressMap, Extent, Kind, chain_runs, extents
 from .header import Header
 from .metadata import Metadata, read_metadata
 from .region import Region, RegionTable
+from .replay import LogMode, LogState, open_log
 from .rules import Findings
-from .source import Source
+from .source import Source, fill_zeros
 from .spans import Span
 
 T = TypeVar("T")
-
-_ZEROS = memoryview(bytes(spec.MB))
 
 
 class VhdxImage:
     """An image file, opened read-only: what it says of itself, and the data that is in this one file.
 
     `headers` and `region_tables` hold both copies, each with its value or the reason why it is not valid; `header` and
-    `region_table` are those in use. `findings` are the deviations that were tolerated at opening.
+    `region_table` are those in use. `log` is None where there was nothing to replay. `findings` are the deviations that
+    were tolerated at opening. `file_size` is the length of the file in bytes, without what the log's replay adds.
     """
 
+    file_size: int
     creator: str
     headers: tuple[Copy[Header], Copy[Header]]
     header: Header
+    log: LogState | None
     region_tables: tuple[Copy[RegionTable], Copy[RegionTable]]
     region_table: RegionTable
     metadata: Metadata
     geometry: Geometry
 
-    def __init__(self, source: Source) -> None:
-        """Read and validate everything but BAT and payload [2.2, 2.6]. The image closes `source`."""
+    def __init__(self, source: Source, *, log: str = "replay") -> None:
+        """Read and validate everything but BAT and payload [2.2, 2.3, 2.6]. The image closes `source`.
+
+        `log` is "replay", "refuse" or "ignore", as for `vhdxreader.open`.
+        """
+        mode = LogMode(log)
         self._source = source
+        self.file_size = source.size
         findings = Findings()
         self.creator = headers.read_creator(source, findings)
         if source.size % spec.MB:
@@ -53,13 +61,15 @@ class VhdxImage:
         self.headers = headers.read_headers(source)
         self.header = _needed(headers.choose_current(self.headers, findings))
         headers.validate(self.header, source.size, findings)
-        if self.header.has_log:
-            raise DirtyLogError("the log must be replayed, which is not supported yet", section="2.3.3")
+        self.log = open_log(source, self.header, mode, findings)
+        if self.log and self.log.overlay:
+            self._source = source = self.log.overlay
         self.region_tables = regions.read_region_tables(source)
         self.region_table = _needed(regions.choose_table(self.region_tables, findings))
         known = regions.find_regions(self.region_table, source.size, findings)
-        regions.validate_overlaps(self.region_table.regions, None, findings)
-        self.metadata = _needed(read_metadata(source, known[spec.REGION_METADATA], findings))
+        regions.validate_overlaps(self.region_table.regions, _log_span(self.header, self.log), findings)
+        self._metadata_region = known[spec.REGION_METADATA]
+        self.metadata = _needed(read_metadata(source, self._metadata_region, findings))
         if self.metadata.has_parent:
             raise UnsupportedImageError("differencing images are not supported yet", section="2.6.2.6")
         self.geometry = _geometry(self.metadata)
@@ -82,11 +92,6 @@ class VhdxImage:
         """The image's path; None if it was opened as a file object."""
         return self._source.path
 
-    @property
-    def file_size(self) -> int:
-        """Length of the image file in bytes."""
-        return self._source.size
-
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the virtual disk, from this one file; less only at the disk's end.
 
@@ -106,6 +111,12 @@ class VhdxImage:
     def allocated_blocks(self) -> int:
         """How many payload blocks have space in the file. Reads the whole BAT."""
         return self.bat.count_present()
+
+    def log_changes(self) -> LogChanges | None:
+        """What the log's replay changed; None where there was none. Reads what was changed."""
+        if self.log is None or self.log.overlay is None:
+            return None
+        return find_changes(self.log.overlay, self._metadata_region, self.bat)
 
     def close(self) -> None:
         """Close the file if it was opened by its path. Later reads raise `ValueError`."""
@@ -143,7 +154,7 @@ def preadinto(images: Sequence[VhdxImage], buffer: memoryview, offset: int) -> i
         elif kind is Kind.ERROR:
             raise layers[depth].error_at(start)
         else:
-            _fill_zeros(part)
+            fill_zeros(part)
     return len(view)
 
 
@@ -182,7 +193,8 @@ def _occupied(header: Header, known: Iterable[Region]) -> list[Span]:
     return spans
 
 
-def _fill_zeros(view: memoryview) -> None:
-    for start in range(0, len(view), len(_ZEROS)):
-        part = view[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]
+def _log_span(header: Header, log: LogState | None) -> Span | None:
+    """What no region may overlap; where the log is not replayed, such an overlap changes nothing."""
+    if log is None:
+        return None
+    return Span(log.offset, log.offset + log.length, "the log", log.is_replayed, header.offset)

@@ -11,11 +11,14 @@ import os
 import stat
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import BinaryIO, TypeAlias
 
 from .errors import TruncatedImageError
 
 PathOrFile: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO"
+
+_ZEROS = memoryview(bytes(1 << 20))
 
 # A pipe must not hang the opening; the flag does nothing to regular files. Neither flag exists everywhere.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -51,6 +54,10 @@ class Source(ABC):
         self.read_into(memoryview(buffer), offset)
         return bytes(buffer)
 
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
+        yield start, end
+
     @abstractmethod
     def close(self) -> None:
         """Give back what the source itself opened. Further reads raise `ValueError`."""
@@ -75,6 +82,9 @@ class DescriptorSource(Source):
         if self._fd < 0:
             raise ValueError("I/O operation on closed image")
         return os.preadv(self._fd, (buffer,), offset)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        return _data_ranges(self._fd, start, end)
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -104,6 +114,16 @@ class FileObjectSource(Source):
             self._file.seek(offset)
             return _read_into(self._file, buffer)
 
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        raw = getattr(self._file, "raw", self._file)
+        if type(raw) is not io.FileIO:  # a subclass, or what wraps a file, need not show the file's own bytes
+            return super().data_ranges(start, end)
+        with self._lock:
+            position = raw.tell()
+            ranges = list(_data_ranges(raw.fileno(), start, end))
+            raw.seek(position)  # a buffer around it relies on that
+        return iter(ranges)
+
     def close(self) -> None:
         if self._owned:
             self._file.close()
@@ -122,6 +142,31 @@ def open_source(file: PathOrFile) -> Source:
     if hasattr(file, "seekable") and not file.seekable():
         raise io.UnsupportedOperation("the file object is not seekable")
     return FileObjectSource(file)
+
+
+def fill_zeros(buffer: memoryview) -> None:
+    """Make all bytes of a buffer zero."""
+    for start in range(0, len(buffer), len(_ZEROS)):
+        part = buffer[start : start + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]
+
+
+def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Moves the descriptor's position."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield start, end
+        return
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+                yield start, end
+            return
+        hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        if start < hole:
+            yield start, hole
+        start = hole
 
 
 def _read_into(file: BinaryIO, buffer: memoryview) -> int:
