@@ -58,7 +58,12 @@ __all__ = [
 
 
 def open(
-    file: PathOrFile, *, parent: Parent | None = None, parents: Policy = "relative", errors: Errors = "raise"
+    file: PathOrFile,
+    *,
+    parent: Parent | None = None,
+    parents: Policy = "relative",
+    log: str = "replay",
+    errors: Errors = "raise",
 ) -> VirtualDisk:
     """The virtual disk in an image, as a read-only file object.
 
@@ -76,6 +81,9 @@ def open(
 
     Only regular files are opened as parents, and only one that matches the child's linkage is used [2.6.2.6.3].
 
+    `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
+    wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
+
     `errors` says what a read does where the image does not hold what it should, or a parent is not open: "raise", or
     "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either.
 
@@ -83,7 +91,7 @@ def open(
     `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
     where the file itself cannot be opened or read.
     """
-    return open_disk(file, parent=parent, parents=parents, errors=errors)
+    return open_disk(file, parent=parent, parents=parents, log=log, errors=errors)
 
 
 def is_vhdx(file: PathOrFile) -> bool:

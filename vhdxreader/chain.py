@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 from . import header as headers
@@ -50,13 +51,13 @@ def open_disk(
     *,
     parent: Parent | None = None,
     parents: Policy = "relative",
+    log: str = "replay",
     errors: Errors = "raise",
-    open_image: Callable[[Source], VhdxImage] = VhdxImage,
 ) -> VirtualDisk:
-    """The virtual disk in an image; see `vhdxreader.open`. `open_image` opens each file of the chain alike."""
+    """The virtual disk in an image; see `vhdxreader.open`. Each file of the chain is opened alike."""
     if errors not in get_args(Errors):
         raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
-    chain = open_chain(file, parent=parent, parents=parents, open_image=open_image)
+    chain = open_chain(file, parent=parent, parents=parents, open_image=partial(VhdxImage, log=log))
     if chain.error is not None:
         chain.close()
         raise chain.error

@@ -14,6 +14,7 @@ from . import spec
 from .blockwalk import BlockWalk, Progress
 from .errors import CorruptImageError, Finding, Severity
 from .header import is_vhdx
+from .replay import LogMode
 from .rules import RULES, Findings
 from .source import PathOrFile, Source, open_source
 from .structures import Structures, read_structures
@@ -29,9 +30,10 @@ class Report:
     """What `check` found. Sizes are bytes; None is what could not be found out.
 
     `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
-    often it is broken. `unused_bytes` of the file belong to no structure and no block, in whole megabytes. `bytes_read`
-    is what a deep check read of the blocks. A file that has neither signature nor any valid header or region table is no
-    VHDX, and nothing else is said of it.
+    often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
+    disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
+    `bytes_read` is what a deep check read of the blocks. A file that has neither the signature nor any valid header or
+    region table is no VHDX, and nothing else is said of it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Report:
     bitmap_blocks: int | None = None
     unused_bytes: int | None = None
     bytes_read: int | None = None
+    before_replay: tuple[Finding, ...] = ()
 
     @property
     def worst(self) -> Severity | None:
@@ -81,7 +84,7 @@ def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = N
 
 def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
     findings = Findings(strict=False, keep=KEPT_FINDINGS)
-    found = read_structures(source, findings)
+    found = read_structures(source, findings, LogMode.REPLAY)
     if not _is_vhdx(found):
         signature = tuple(finding for finding in findings if finding.rule == _NOT_VHDX)
         return Report(source.name, source.size, False, signature, MappingProxyType({_NOT_VHDX: 1}))
@@ -90,8 +93,17 @@ def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
         statistics["disk_type"] = found.metadata.disk_type
         statistics["virtual_size"] = found.metadata.virtual_disk_size
         statistics["block_size"] = found.metadata.block_size
+    if found.log is not None and found.log.is_replayed:
+        statistics["before_replay"] = _findings_on_disk(source, set(findings))
     counts = MappingProxyType(dict(findings.counts))
     return Report(source.name, source.size, True, tuple(findings), counts, **statistics)
+
+
+def _findings_on_disk(source: Source, known: set[Finding]) -> tuple[Finding, ...]:
+    """What is wrong with the file as it is, and put right by the log's replay."""
+    findings = Findings(strict=False, keep=KEPT_FINDINGS)
+    _check_blocks(read_structures(source, findings, LogMode.IGNORE), findings, False, None)
+    return tuple(finding for finding in findings if finding not in known and finding.rule != "log.ignored")
 
 
 def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: Progress | None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Header:
         return self.log_guid != spec.NIL_GUID
 
     def log_is_in_place(self, file_size: int) -> bool:
-        """Whether the log lies behind the header section, inside the file, in whole megabytes, and is not empty."""
+        """Whether the log lies behind the header section and inside the file, in whole megabytes, and is not empty."""
         offset, length = self.log_offset, self.log_length
         aligned = offset % spec.MB == 0 and length % spec.MB == 0
         return aligned and length > 0 and offset >= spec.HEADER_SECTION_SIZE and offset + length <= file_size

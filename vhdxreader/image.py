@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from . import spec
 from .bat import Geometry
+from .changes import LogChanges, find_changes
 from .copies import Copy
 from .errors import Finding, VhdxError
 from .extents import AddressMap, Extent, Kind, chain_runs, extents, layer_error
@@ -19,44 +20,54 @@ from .locator import ParentLocator
 from .lost import LostRanges
 from .metadata import Metadata
 from .region import RegionTable
+from .replay import LogMode, LogState
 from .rules import Findings, breach
-from .source import Source
+from .source import Source, fill_zeros
 from .structures import read_structures
 
 T = TypeVar("T")
-
-_ZEROS = memoryview(bytes(spec.MB))
 
 
 class VhdxImage:
     """An image file, opened read-only: what it says of itself, and the data that is in this one file.
 
     `headers` and `region_tables` hold both copies, each with its value or the reason why it is not valid; `header` and
-    `region_table` are those in use. `findings` are the deviations that were tolerated at opening. `parent_locator` is
-    None unless the disk is a differencing one; `parent` is the opened parent, given by whoever opened the chain.
+    `region_table` are those in use. `log` is None where there was nothing to replay. `findings` are the deviations that
+    were tolerated at opening. `parent_locator` is None unless the disk is a differencing one; `parent` is the opened
+    parent, given by whoever opened the chain. `file_size` is the length of the file in bytes, without what the log's
+    replay adds.
     """
 
+    file_size: int
     creator: str
     headers: tuple[Copy[Header], Copy[Header]]
     header: Header
+    log: LogState | None
     region_tables: tuple[Copy[RegionTable], Copy[RegionTable]]
     region_table: RegionTable
     metadata: Metadata
     parent_locator: ParentLocator | None
     geometry: Geometry
 
-    def __init__(self, source: Source) -> None:
-        """Read and validate everything but BAT and payload [2.2, 2.6]. The image closes `source`."""
+    def __init__(self, source: Source, *, log: str = "replay") -> None:
+        """Read and validate everything but BAT and payload [2.2, 2.3, 2.6]. The image closes `source`.
+
+        `log` is "replay", "refuse" or "ignore", as for `vhdxreader.open`.
+        """
+        mode = LogMode(log)
         findings = Findings()
-        found = read_structures(source, findings)
+        self.file_size = source.size
+        found = read_structures(source, findings, mode)
         self._source = found.source
         self.identity = source.identity
         self.creator = found.creator
         self.headers = found.headers
         self.header = _needed(found.header)
+        self.log = found.log
         self.region_tables = found.region_tables
         self.region_table = _needed(found.region_table)
         self.metadata = _needed(found.metadata)
+        self._metadata_region = found.regions[spec.REGION_METADATA]
         self.parent_locator = found.parent_locator
         self.map = _needed(found.map)
         self.bat = self.map.bat
@@ -80,11 +91,6 @@ class VhdxImage:
         """The image's path; None if it was opened as a file object."""
         return self._source.path
 
-    @property
-    def file_size(self) -> int:
-        """Length of the image file in bytes."""
-        return self._source.size
-
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the virtual disk, from this one file; less only at the disk's end.
 
@@ -105,6 +111,12 @@ class VhdxImage:
     def allocated_blocks(self) -> int:
         """How many payload blocks have space in the file. Reads the whole BAT."""
         return self.bat.count_present()
+
+    def log_changes(self) -> LogChanges | None:
+        """What the log's replay changed; None where there was none. Reads what was changed."""
+        if self.log is None or self.log.overlay is None:
+            return None
+        return find_changes(self.log.overlay, self._metadata_region, self.bat)
 
     def close(self) -> None:
         """Close the file if it was opened by its path. Later reads raise `ValueError`."""
@@ -144,7 +156,7 @@ def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int, los
             if lost is None:
                 raise error
             lost.add(start, size, depth, error)
-        _fill_zeros(part)
+        fill_zeros(part)
     return len(view)
 
 
@@ -167,9 +179,3 @@ def _needed(value: T | None) -> T:
     """What is there, since strict `Findings` raised where it is not."""
     assert value is not None
     return value
-
-
-def _fill_zeros(view: memoryview) -> None:
-    for start in range(0, len(view), len(_ZEROS)):
-        part = view[start : start + len(_ZEROS)]
-        part[:] = _ZEROS[: len(part)]

@@ -14,6 +14,7 @@ from enum import Enum
 
 from .errors import (
     CorruptImageError,
+    DirtyLogError,
     Finding,
     NotVhdxError,
     ParentError,
@@ -99,6 +100,7 @@ def _info(id: str, section: str, must: str, means: str = "common and harmless") 
 
 _OTHER_COPY = "the other copy serves, if that is valid"
 _UNNEEDED = "nothing that is needed; ignored"
+_ENTRY_LEFT_OUT = "the entry does not count, and the disk may be that of an earlier moment"
 
 _RULES = (
     # File and header section
@@ -128,6 +130,36 @@ _RULES = (
     _warn("header.log_location_unused", "2.2.2", "LogOffset and LogLength are in place; no log needs replay"),
     _info("header.no_log", "2.2.2", "there is a log region; its length is 0 and no log needs replay"),
     _warn("header.reserved", "2.2.2", "reserved bytes of the header are zero"),
+    # Log
+    _warn(
+        "log.replayed",
+        "2.3.3",
+        "the image was closed, and has no log to replay",
+        "replayed in memory; the file is stale",
+    ),
+    _refuse("log.dirty", "2.3.3", DirtyLogError, "the image has no log to replay, where the caller wants none"),
+    Rule(
+        "log.ignored",
+        "2.3.3",
+        Severity.ERROR,
+        Effect.NOTE,
+        None,
+        "a log is replayed before anything is read; the caller wanted it ignored",
+        "the state before the last writes, and perhaps no consistent one",
+    ),
+    _refuse("log.no_sequence", "2.3.2", DirtyLogError, "a log to replay has a valid sequence of entries"),
+    _refuse(
+        "log.flushed_file_offset",
+        "2.3.1.1",
+        TruncatedImageError,
+        "the file is as long as the FlushedFileOffset of the active sequence's head",
+    ),
+    _refuse("log.too_many_ranges", "2.3.3", DirtyLogError, "the log zeroes at most 2097152 separate ranges, our limit"),
+    _info("log.file_offsets", "2.3.1.1", "FlushedFileOffset and LastFileOffset are multiples of 1 MB"),
+    _warn("log.entry_length", "2.3.1.1", "an entry is as long as its descriptors and data sectors", _ENTRY_LEFT_OUT),
+    _warn("log.target_header", "2.3.1", "an entry targets nothing below the region tables", _ENTRY_LEFT_OUT),
+    _warn("log.target_log", "2.3.1", "an entry does not target the log itself", _ENTRY_LEFT_OUT),
+    _warn("log.reserved", "2.3.1", "reserved fields of log entries are zero"),
     # Region tables
     _warn("region_table.truncated", "2.2.3", "both region tables lie inside the file", _OTHER_COPY),
     _warn("region_table.signature", "2.2.3.1", 'a region table begins with "regi"', _OTHER_COPY),

@@ -15,12 +15,12 @@ from . import region as regions
 from . import spec
 from .bat import Bat, Geometry
 from .copies import Copy
-from .errors import DirtyLogError
 from .extents import AddressMap
 from .header import Header
 from .locator import ParentLocator, read_locator
 from .metadata import Metadata, is_block_size, read_metadata
 from .region import Region, RegionTable
+from .replay import LogMode, LogState, open_log
 from .rules import Findings
 from .source import Source
 from .spans import Span, collision
@@ -34,6 +34,7 @@ class Structures:
     creator: str
     headers: tuple[Copy[Header], Copy[Header]]
     header: Header | None
+    log: LogState | None  # of an image that was not closed cleanly
     region_tables: tuple[Copy[RegionTable], Copy[RegionTable]]
     region_table: RegionTable | None
     regions: dict[UUID, Region]  # the known ones
@@ -42,31 +43,34 @@ class Structures:
     map: AddressMap | None
 
 
-def read_structures(source: Source, findings: Findings) -> Structures:
-    """Read and validate everything but BAT and payload."""
+def read_structures(source: Source, findings: Findings, mode: LogMode) -> Structures:
+    """Read and validate everything but BAT and payload; `mode` says what to do with a log that must be replayed."""
     creator = headers.read_creator(source, findings)
     if source.size % spec.MB:
         findings.add("file.size", f"the file has {source.size} bytes, no multiple of 1 MB", source.size)
     both_headers = headers.read_headers(source)
     header = headers.choose_current(both_headers, findings)
+    span = log = None
     if header is not None:
         headers.validate(header, source.size, findings)
-        if header.has_log:
-            raise DirtyLogError("the log must be replayed, which is not supported yet", section="2.3.3")
+        span = _log_span(header, source.size)
+        log = open_log(source, header, mode, findings)
+    if log is not None and log.overlay is not None:
+        source = log.overlay
     both_tables = regions.read_region_tables(source)
     table = regions.choose_table(both_tables, findings)
     known = {} if table is None else regions.find_regions(table, source.size, findings)
-    log = None if header is None else _log_span(header, source.size)
     if table is not None:
-        _validate_overlaps(table, header, log, findings)
+        _validate_overlaps(table, span, log, findings)
     metadata = _read_metadata(source, known, findings)
     locator = _read_locator(source, metadata, findings)
-    occupied = _occupied(known.values(), log)
+    occupied = _occupied(known.values(), span)
     return Structures(
         source=source,
         creator=creator,
         headers=both_headers,
         header=header,
+        log=log,
         region_tables=both_tables,
         region_table=table,
         regions=known,
@@ -83,14 +87,15 @@ def _log_span(header: Header, file_size: int) -> Span | None:
     return Span(header.log_offset, header.log_offset + header.log_length, "log", True, header.offset)
 
 
-def _validate_overlaps(table: RegionTable, header: Header | None, log: Span | None, findings: Findings) -> None:
-    replayed = log if header is not None and header.has_log else None
-    regions.validate_overlaps(table.regions, replayed, findings)
-    if log is None or replayed is not None:
+def _validate_overlaps(table: RegionTable, span: Span | None, log: LogState | None, findings: Findings) -> None:
+    """No region overlaps another or the log; where that is not replayed, its place changes nothing."""
+    replayed = log is not None and log.is_replayed
+    regions.validate_overlaps(table.regions, span if replayed else None, findings)
+    if span is None or replayed:
         return
     for region in table.regions:
-        if collision([log], region.offset, region.end):
-            findings.add("header.log_location_unused", f"the log overlaps region {region.name}", log.origin)
+        if collision([span], region.offset, region.end):
+            findings.add("header.log_location_unused", f"the log overlaps region {region.name}", span.origin)
 
 
 def _read_metadata(source: Source, known: dict[UUID, Region], findings: Findings) -> Metadata | None:

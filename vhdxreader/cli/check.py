@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,6 +58,7 @@ def describe(report: vhdxreader.Report) -> dict[str, Any]:
         "bytes_read": report.bytes_read,
         "counts": dict(report.counts),
         "findings": [_finding(finding) for finding in report.findings],
+        "before_replay": [_finding(finding) for finding in report.before_replay],
     }
 
 
@@ -85,16 +86,22 @@ def _print_text(report: vhdxreader.Report) -> None:
     ends = [("Unused space", report.unused_bytes), ("Read", report.bytes_read)]
     pairs += [(name, size(value)) for name, value in ends if value is not None]
     print_pairs(report.name, pairs)
-    click.echo("Findings:" if report.findings else "Findings: none")
-    for finding in report.findings:
-        where = "" if finding.offset is None else f" at {finding.offset:#x}"
-        click.echo(f"  {finding.severity.name} {finding.rule}{where} [{finding.section}]")
-        click.echo(f"    {printable(finding.message)}")
-        click.echo(f"    Means: {finding.means}")
+    _print_findings("Findings", report.findings)
     for rule, count in report.counts.items():
         listed = sum(finding.rule == rule for finding in report.findings)
         if listed < count:
             click.echo(f"  {count - listed} more of {rule}")
+    if report.before_replay:
+        _print_findings("On disk, before the log's replay", report.before_replay)
+
+
+def _print_findings(title: str, findings: Sequence[Finding]) -> None:
+    click.echo(f"{title}:" if findings else f"{title}: none")
+    for finding in findings:
+        where = "" if finding.offset is None else f" at {finding.offset:#x}"
+        click.echo(f"  {finding.severity.name} {finding.rule}{where} [{finding.section}]")
+        click.echo(f"    {printable(finding.message)}")
+        click.echo(f"    Means: {finding.means}")
 
 
 @contextmanager
