@@ -52,7 +52,7 @@ class Source(ABC):
 
     def read_at(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`, never less."""
-        if offset + size > self.size:  # before anything is allocated
+        if size > max(self.size - offset, 0):  # before anything is allocated
             raise TruncatedImageError(f"{size} bytes are expected, but the file ends at {self.size:#x}", offset=offset)
         buffer = bytearray(size)
         self.read_into(memoryview(buffer), offset)
