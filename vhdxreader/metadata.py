@@ -183,8 +183,8 @@ def _check_flags(item: MetadataItem, findings: Findings) -> None:
 
 
 def _is_in_place(item: MetadataItem, region: Region) -> bool:
-    if item.offset == 0 and item.length == 0:
-        return True
+    if item.length == 0:
+        return item.offset == 0
     start = region.offset + spec.METADATA_TABLE_SIZE
     return item.length <= spec.MAX_ITEM_LENGTH and start <= item.offset and item.offset + item.length <= region.end
 
@@ -230,13 +230,16 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     """The decoded item, or None where it is missing or not whole."""
     item = known.get(guid)
     kind = KNOWN_ITEMS[guid]
-    unneeded = "" if kind.needed else "_unneeded"
     if item is None:
-        findings.add(f"item.missing{unneeded}", f"there is no metadata item {kind.name}", region.offset)
+        findings.add(
+            "item.missing" if kind.needed else "item.missing_unneeded",
+            f"there is no metadata item {kind.name}",
+            region.offset,
+        )
         return None
     if item.length < kind.size:
         message = f"{kind.name} has {item.length} bytes, expected {kind.size}"
-        findings.add(f"item.length{unneeded}", message, item.entry_offset)
+        findings.add("item.length", message, item.entry_offset)
         return None
     if item.length > kind.size:
         findings.add("item.long", f"{kind.name} has {item.length} bytes, expected {kind.size}", item.entry_offset)

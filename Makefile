@@ -1,0 +1,40 @@
+# Every task, each short. `make` alone lists them. All of it happens in .venv, which the first task makes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py ksc/build_backend.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types layers clean
+
+help:  ## list the tasks
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## virtual environment, generated parser, package and tools
+
+$(READY): pyproject.toml $(PARSER_INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module of Python is needed (Debian: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup  ## read an image: make demo IMAGE=disk.vhdx, or without it one that is made for it
+	@$(BIN)/python examples/demo.py $(if $(IMAGE),'$(IMAGE)')
+
+test: setup  ## the tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## types
+	$(BIN)/mypy
+
+layers: setup  ## what may import what
+	$(BIN)/lint-imports
+
+clean:  ## remove everything that was made
+	rm -rf $(VENV) generated/* ksc/node_modules build dist *.egg-info .*_cache .hypothesis

@@ -1,0 +1,113 @@
+"""The main job on one image: what it is, what is where, its partition table, every byte of it.
+
+    python examples/demo.py [IMAGE]
+
+Without IMAGE it makes a small one with the tests' independent builder, and compares every byte with what was asked of
+the builder. With IMAGE it compares with qemu-img, where that is installed and can read the image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import vhdxreader
+from vhdxreader.cli.app import run
+
+MB = 1 << 20
+
+
+def main() -> int:
+    """Run the demonstration; 0 if what was compared is equal."""
+    with tempfile.TemporaryDirectory() as folder:
+        if len(sys.argv) > 1:
+            return show(Path(sys.argv[1]), None, Path(folder))
+        path, expected = make_image(Path(folder))
+        return show(path, expected, Path(folder))
+
+
+def make_image(folder: Path) -> tuple[Path, bytes]:
+    """A 16 MB dynamic disk with a partition table, recognisable data, absent and zero blocks; and its bytes."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    from builder import dynamic, full, zeroed
+
+    partitions = [(0x80, 0x07, 2048, 14336), (0x00, 0x83, 16384, 16384)]
+    table = b"".join(struct.pack("<B3xB3xII", *partition) for partition in partitions).ljust(64, b"\0")
+    boot = b"\xeb\xfe".ljust(446, b"\0") + table + b"\x55\xaa"
+    image = dynamic(
+        16 * MB,
+        blocks={0: full(boot), 1: full(b"first partition, first sector"), 2: zeroed(), 8: full(b"second partition")},
+    )
+    return image.save(folder / "demo.vhdx"), image.expected()
+
+
+def show(path: Path, expected: bytes | None, folder: Path) -> int:
+    """Print what the image is, and compare its bytes."""
+    code = run(["info", str(path)])
+    if code:
+        return code
+    with vhdxreader.open(path) as disk:
+        show_extents(disk)
+        show_partitions(disk.pread(512, 0))
+        digest = hashlib.file_digest(disk, "sha256").hexdigest()
+        print(f"SHA-256 of all {disk.size} bytes: {digest}")
+    if expected is not None:
+        return compare("what the builder was asked for", digest, hashlib.sha256(expected).hexdigest())
+    return compare_with_qemu(path, digest, folder)
+
+
+def show_extents(disk: vhdxreader.VirtualDisk) -> None:
+    """How much of the disk is data, and the first extents."""
+    print("Extents:")
+    sizes: dict[str, int] = {}
+    for number, extent in enumerate(disk.extents()):
+        sizes[extent.kind.value] = sizes.get(extent.kind.value, 0) + extent.length
+        if number < 8:
+            place = "" if extent.file_offset is None else f" at {extent.file_offset:#x} of the file"
+            print(f"  {extent.offset:#14x}  {extent.length:>14} bytes  {extent.kind.value}{place}")
+    print("  in all: " + ", ".join(f"{size} bytes {kind}" for kind, size in sizes.items()))
+
+
+def show_partitions(sector: bytes) -> None:
+    """The entries of a master boot record."""
+    if sector[510:512] != b"\x55\xaa":
+        print("No partition table in the first sector")
+        return
+    print("Partitions in the master boot record:")
+    for at in range(446, 510, 16):
+        active, kind, first, count = struct.unpack("<B3xB3xII", sector[at : at + 16])
+        if kind:
+            print(f"  type {kind:#04x}, sectors {first} to {first + count - 1}{', active' if active & 0x80 else ''}")
+
+
+def compare_with_qemu(path: Path, digest: str, folder: Path) -> int:
+    """Compare with what qemu-img makes of the image."""
+    raw = folder / "qemu.raw"
+    command = ["qemu-img", "convert", "-f", "vhdx", "-O", "raw", str(path), str(raw)]
+    if not shutil.which("qemu-img"):
+        print("Not compared: qemu-img is not installed")
+        return 0
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"Not compared: {done.stderr.strip()}")
+        return 0
+    with raw.open("rb") as file:
+        return compare("what qemu-img convert gives", digest, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def compare(other: str, digest: str, expected: str) -> int:
+    """Say whether both are equal."""
+    if digest != expected:
+        print(f"DIFFERENT from {other}: {expected}")
+        return 1
+    print(f"Equal to {other}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

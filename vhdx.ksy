@@ -1,0 +1,1333 @@
+meta:
+  id: vhdx
+  title: Microsoft Virtual Hard Disk version 2 (VHDX)
+  application:
+    - Hyper-V
+    - Windows
+    - QEMU
+    - VirtualBox
+  file-extension:
+    - vhdx
+    - avhdx
+  tags:
+    - filesystem
+    - windows
+  license: CC0-1.0
+  ks-version: 0.11
+  encoding: UTF-16LE
+  endian: le
+  bit-endian: le
+doc: |
+  VHDX is the virtual disk format of Hyper-V and Windows 8 and later. One file
+  holds the contents of a disk in blocks of 1 to 256 MiB, which may be missing
+  (a dynamic disk), all there (a fixed disk) or left to a parent image (a
+  differencing disk, by convention called `.avhdx` when it is a checkpoint).
+
+  The first MiB has fixed places:
+
+  | offset  | what                                                    |
+  | ------- | ------------------------------------------------------- |
+  | 0       | file type identifier                                    |
+  | 64 KiB  | header 1, 4 KiB                                         |
+  | 128 KiB | header 2, 4 KiB                                         |
+  | 192 KiB | region table 1, 64 KiB                                  |
+  | 256 KiB | region table 2, 64 KiB                                  |
+  | 320 KiB | reserved                                                |
+
+  Everything behind it is aligned to 1 MiB and may come in any order: the log
+  (found by the header), the metadata region and the block allocation table
+  (both found by the region table), sector bitmap blocks and payload blocks
+  (both found by the block allocation table).
+
+  Only the file signature is read at once. Everything else is an instance, so
+  that a damaged or cut off part fails alone, and so that nothing large is
+  read before it is asked for. Types that decode one structure of the format
+  need neither parent nor root nor parameters and work on its bytes alone.
+
+  What cannot be said in this language is left to the program that uses it:
+
+  - Checksums are not calculated. A header or region table with a wrong
+    CRC-32C does not count. The choice made here goes by signature (and
+    sequence number) only.
+  - The log is shown as it lies in the file and is not applied. If the log
+    GUID of the current header is not zero, the log has to be replayed before
+    the region tables and what they lead to may be believed.
+  - Parents are not opened.
+  - Languages whose numbers are 64-bit floats (JavaScript) round numbers above
+    2^53. The sequence numbers in the log of images written by Windows are
+    such; offsets and sizes are not concerned.
+
+  Images to try it on: QEMU can make one with
+  `qemu-img create -f vhdx test.vhdx 1G`, Windows with `New-VHD`. The QEMU
+  source tree has samples in `tests/qemu-iotests/sample_images`, and DiscUtils
+  has some in its test data.
+doc-ref: https://learn.microsoft.com/en-us/openspecs/windows_protocols/ms-vhdx/83e061f8-f6e2-4de1-91bd-5d518a43d477 [MS-VHDX] v20240423
+seq:
+  - id: magic
+    -orig-id: Signature
+    contents: vhdxfile
+    doc: Identifies a VHDX file.
+    doc-ref: '[MS-VHDX] section 2.2.1'
+instances:
+  identifier:
+    pos: 0
+    type: file_type_identifier
+    doc: What the file is and what wrote it.
+    doc-ref: '[MS-VHDX] section 2.2.1'
+    -webide-parse-mode: eager
+  header_1:
+    pos: 0x10000
+    size: 4096
+    type: header
+    doc: First copy of the header.
+    doc-ref: '[MS-VHDX] section 2.2.2'
+    -webide-parse-mode: eager
+  header_2:
+    pos: 0x20000
+    size: 4096
+    type: header
+    doc: Second copy of the header.
+    doc-ref: '[MS-VHDX] section 2.2.2'
+    -webide-parse-mode: eager
+  region_table_1:
+    pos: 0x30000
+    size: 0x10000
+    type: region_table
+    doc: First copy of the region table.
+    doc-ref: '[MS-VHDX] section 2.2.3'
+    -webide-parse-mode: eager
+  region_table_2:
+    pos: 0x40000
+    size: 0x10000
+    type: region_table
+    doc: Second copy of the region table.
+    doc-ref: '[MS-VHDX] section 2.2.3'
+    -webide-parse-mode: eager
+  current_header_number:
+    value: |
+      header_1.is_magic_ok and header_2.is_magic_ok
+        ? (header_2.sequence_number > header_1.sequence_number ? 2 : 1)
+        : (header_1.is_magic_ok ? 1 : (header_2.is_magic_ok ? 2 : 0))
+    doc: |
+      Which of the two headers is in force: the one with the greater sequence
+      number, if both have the right signature; 0 if neither has. A header
+      whose checksum is wrong does not count, which is not checked here.
+    doc-ref: '[MS-VHDX] section 2.2.2'
+    -webide-parse-mode: eager
+  current_header:
+    value: 'current_header_number == 2 ? header_2 : header_1'
+    if: current_header_number != 0
+    doc: The header in force, as `current_header_number` says.
+    -webide-parse-mode: lazy
+  current_region_table:
+    value: 'region_table_1.is_magic_ok ? region_table_1 : region_table_2'
+    doc: |
+      The first region table with the right signature. A table whose checksum
+      is wrong does not count, which is not checked here.
+    -webide-parse-mode: lazy
+  log:
+    pos: current_header.ofs_log.as<s8>
+    size: current_header.len_log
+    type: log_region
+    if: current_header_number != 0
+    doc: |
+      The log, whether there is anything to replay in it or not. There is, if
+      `log_guid` of the current header is not zero.
+    doc-ref: '[MS-VHDX] section 2.3'
+    -webide-parse-mode: lazy
+  metadata:
+    pos: current_region_table.metadata_entry.ofs_region.as<s8>
+    size: current_region_table.metadata_entry.len_region
+    type: metadata_region
+    if: current_region_table.has_metadata
+    doc: What kind of disk it is, how large, and where its parent is.
+    doc-ref: '[MS-VHDX] section 2.6'
+    -webide-parse-mode: lazy
+  block_allocation_table:
+    pos: current_region_table.bat_entry.ofs_region.as<s8>
+    type: |
+      bat(
+        current_region_table.bat_entry.ofs_region,
+        metadata.virtual_disk_size.virtual_disk_size,
+        metadata.file_parameters.len_block,
+        metadata.logical_sector_size.logical_sector_size,
+        metadata.file_parameters.has_parent
+      )
+    if: current_region_table.has_bat and current_region_table.has_metadata and metadata.is_geometry_ok
+    doc: Where each block of the disk is.
+    doc-ref: '[MS-VHDX] section 2.5'
+    -webide-parse-mode: lazy
+types:
+  guid:
+    -webide-representation: '{raw:uuid=ms}'
+    doc: |
+      A GUID as Microsoft stores it: the first three groups of its text form
+      are little-endian numbers, the last two are bytes in the order printed.
+      In Python, `uuid.UUID(bytes_le=raw)`.
+    seq:
+      - id: raw
+        size: 16
+        doc: The sixteen bytes as they are in the file.
+  file_type_identifier:
+    -webide-representation: '{creator}'
+    doc: Says what the file is, and what wrote it.
+    doc-ref: '[MS-VHDX] section 2.2.1'
+    seq:
+      - id: magic
+        -orig-id: Signature
+        size: 8
+        doc: The text `vhdxfile`.
+    instances:
+      is_magic_ok:
+        value: magic == [0x76, 0x68, 0x64, 0x78, 0x66, 0x69, 0x6c, 0x65]
+        doc: True if the signature is right.
+      creator:
+        -orig-id: Creator
+        pos: 8
+        size: 512
+        type: strz
+        doc: |
+          Name and version of the writer, for people only. May be anything,
+          also text that cannot be decoded: `raw_creator` has the bytes.
+        -webide-parse-mode: eager
+      raw_creator:
+        pos: 8
+        size: 512
+        doc: The bytes of `creator`.
+        -webide-parse-mode: lazy
+  header:
+    -webide-representation: 'sequence number {sequence_number:dec}, signature ok: {is_magic_ok}'
+    doc: |
+      The root of everything that changes. There are two, written in turn, so
+      that one is whole at any time.
+    doc-ref: '[MS-VHDX] section 2.2.2'
+    seq:
+      - id: magic
+        -orig-id: Signature
+        size: 4
+        doc: The text `head`.
+      - id: checksum
+        -orig-id: Checksum
+        type: u4
+        doc: |
+          CRC-32C (Castagnoli) of the 4096 bytes of the header, this field
+          taken as zero.
+      - id: sequence_number
+        -orig-id: SequenceNumber
+        type: u8
+        doc: Of two valid headers, the one with the greater number is current.
+      - id: file_write_guid
+        -orig-id: FileWriteGuid
+        type: guid
+        doc: |
+          Changed before the first write after opening, whatever is written;
+          tells whether anything in the file has changed.
+      - id: data_write_guid
+        -orig-id: DataWriteGuid
+        type: guid
+        doc: |
+          Changed before the first write that the user of the disk can see;
+          this is what a child image remembers of its parent.
+      - id: log_guid
+        -orig-id: LogGuid
+        type: guid
+        doc: |
+          All zero if there is no log to replay; otherwise only log entries
+          that carry the same GUID count.
+      - id: log_version
+        -orig-id: LogVersion
+        type: u2
+        doc: Version of the log format; 0.
+      - id: version
+        -orig-id: Version
+        type: u2
+        doc: Version of the VHDX format; 1.
+      - id: len_log
+        -orig-id: LogLength
+        type: u4
+        doc: Size of the log in bytes; a multiple of 1 MiB.
+      - id: ofs_log
+        -orig-id: LogOffset
+        type: u8
+        doc: |
+          Offset of the log in the file; a multiple of 1 MiB, and not within
+          the first.
+      - id: reserved
+        -orig-id: Reserved
+        size: 4016
+        doc: To be ignored, though the checksum covers it.
+    instances:
+      is_magic_ok:
+        value: magic == [0x68, 0x65, 0x61, 0x64]
+        doc: True if the signature is right.
+  region_table:
+    -webide-representation: '{num_entries:dec} regions, signature ok: {is_magic_ok}'
+    doc: Names the regions of the file, and says where each one is.
+    doc-ref: '[MS-VHDX] section 2.2.3.1'
+    seq:
+      - id: magic
+        -orig-id: Signature
+        size: 4
+        doc: The text `regi`.
+      - id: checksum
+        -orig-id: Checksum
+        type: u4
+        doc: |
+          CRC-32C (Castagnoli) of the 64 KiB of the table, this field taken
+          as zero.
+      - id: num_entries
+        -orig-id: EntryCount
+        type: u4
+        doc: Number of entries; at most 2047.
+      - id: reserved
+        -orig-id: Reserved
+        type: u4
+        doc: Zero.
+    instances:
+      is_magic_ok:
+        value: magic == [0x72, 0x65, 0x67, 0x69]
+        doc: True if the signature is right.
+      entries:
+        pos: 16
+        type: region_table_entry
+        repeat: expr
+        repeat-expr: num_entries
+        doc: The regions, in any order.
+        -webide-parse-mode: eager
+      bat_search:
+        pos: 16
+        type: region_table_entry
+        repeat: until
+        repeat-until: _.is_bat or _io.pos.as<s8> >= ofs_search_end
+        doc: The entries up to the one of the block allocation table.
+        -webide-parse-mode: lazy
+      metadata_search:
+        pos: 16
+        type: region_table_entry
+        repeat: until
+        repeat-until: _.is_metadata or _io.pos.as<s8> >= ofs_search_end
+        doc: The entries up to the one of the metadata region.
+        -webide-parse-mode: lazy
+      ofs_search_end:
+        value: '(num_entries > 2047 ? 65520 : num_entries.as<s8> * 32 + 16).as<s8>'
+        doc: Where the search for an entry ends if there is none.
+        -webide-parse-mode: lazy
+      bat_entry:
+        value: bat_search.last
+        if: has_bat
+        doc: The entry of the block allocation table.
+        -webide-parse-mode: lazy
+      has_bat:
+        value: num_entries != 0 and bat_search.last.is_bat
+        doc: True if there is a block allocation table.
+        -webide-parse-mode: lazy
+      metadata_entry:
+        value: metadata_search.last
+        if: has_metadata
+        doc: The entry of the metadata region.
+        -webide-parse-mode: lazy
+      has_metadata:
+        value: num_entries != 0 and metadata_search.last.is_metadata
+        doc: True if there is a metadata region.
+        -webide-parse-mode: lazy
+  region_table_entry:
+    -webide-representation: '{kind}: {len_region:dec} bytes at {ofs_region}'
+    doc: One region of the file.
+    doc-ref: '[MS-VHDX] section 2.2.3.2'
+    seq:
+      - id: guid
+        -orig-id: Guid
+        type: guid
+        doc: Says what the region is.
+      - id: ofs_region
+        -orig-id: FileOffset
+        type: u8
+        doc: |
+          Offset of the region in the file; a multiple of 1 MiB, and not
+          within the first.
+      - id: len_region
+        -orig-id: Length
+        type: u4
+        doc: Size of the region in bytes; a multiple of 1 MiB.
+      - id: is_required
+        -orig-id: Required
+        type: b1
+        doc: |
+          True if a reader that does not know the region must not open the
+          image.
+      - id: reserved
+        -orig-id: Reserved
+        type: b31
+        doc: Zero.
+    instances:
+      is_bat:
+        value: guid.raw == [0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08]
+        doc: |
+          True for the block allocation table,
+          2DC27766-F623-4200-9D64-115E9BFD4A08.
+      is_metadata:
+        value: guid.raw == [0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e]
+        doc: True for the metadata region, 8B7CA206-4790-4B9A-B8FE-575F050F886E.
+      kind:
+        value: 'is_bat ? "BAT" : (is_metadata ? "metadata" : "unknown")'
+        doc: Name of the region.
+  metadata_region:
+    doc: |
+      A table of 64 KiB, and behind it the items that the table names, at any
+      place and in any order. All offsets count from the start of the region.
+    doc-ref: '[MS-VHDX] section 2.6'
+    instances:
+      table:
+        pos: 0
+        size: 0x10000
+        type: metadata_table
+        doc: The names and places of the items.
+        doc-ref: '[MS-VHDX] section 2.6.1'
+        -webide-parse-mode: eager
+      search:
+        pos: 0
+        size: 0x10000
+        type: metadata_search
+        doc: Where the known items are in the table.
+        -webide-parse-mode: lazy
+      file_parameters:
+        pos: search.file_parameters.last.ofs_item
+        size: search.file_parameters.last.len_item
+        type: file_parameters_item
+        if: search.has_file_parameters
+        doc: Block size and kind of the disk.
+        doc-ref: '[MS-VHDX] section 2.6.2.1'
+        -webide-parse-mode: eager
+      virtual_disk_size:
+        pos: search.virtual_disk_size.last.ofs_item
+        size: search.virtual_disk_size.last.len_item
+        type: virtual_disk_size_item
+        if: search.has_virtual_disk_size
+        doc: Size of the disk.
+        doc-ref: '[MS-VHDX] section 2.6.2.2'
+        -webide-parse-mode: eager
+      virtual_disk_id:
+        pos: search.virtual_disk_id.last.ofs_item
+        size: search.virtual_disk_id.last.len_item
+        type: virtual_disk_id_item
+        if: search.has_virtual_disk_id
+        doc: Identity of the disk.
+        doc-ref: '[MS-VHDX] section 2.6.2.3'
+        -webide-parse-mode: eager
+      logical_sector_size:
+        pos: search.logical_sector_size.last.ofs_item
+        size: search.logical_sector_size.last.len_item
+        type: logical_sector_size_item
+        if: search.has_logical_sector_size
+        doc: Sector size that the disk shows.
+        doc-ref: '[MS-VHDX] section 2.6.2.4'
+        -webide-parse-mode: eager
+      physical_sector_size:
+        pos: search.physical_sector_size.last.ofs_item
+        size: search.physical_sector_size.last.len_item
+        type: physical_sector_size_item
+        if: search.has_physical_sector_size
+        doc: Sector size that the disk claims to have inside.
+        doc-ref: '[MS-VHDX] section 2.6.2.5'
+        -webide-parse-mode: eager
+      parent_locator:
+        pos: search.parent_locator.last.ofs_item
+        size: search.parent_locator.last.len_item
+        type: parent_locator_item
+        if: search.has_parent_locator
+        doc: Where the parent of a differencing disk is.
+        doc-ref: '[MS-VHDX] section 2.6.2.6'
+        -webide-parse-mode: eager
+      is_geometry_ok:
+        value: |
+          search.has_file_parameters and
+          search.has_virtual_disk_size and
+          search.has_logical_sector_size and
+          file_parameters.len_block >= 0x100000 and
+          file_parameters.len_block <= 0x10000000 and
+          (
+            logical_sector_size.logical_sector_size == 512 or
+            logical_sector_size.logical_sector_size == 4096
+          ) and
+          virtual_disk_size.virtual_disk_size / 0x100000 <= 0x4000000
+        doc: |
+          True if block size, sector size and disk size are there and within
+          their limits (1 to 256 MiB, 512 or 4096 bytes, 64 TiB), so that the
+          block allocation table can be laid out.
+        -webide-parse-mode: lazy
+  metadata_table:
+    -webide-representation: '{num_entries:dec} items, signature ok: {is_magic_ok}'
+    doc: Names the items, and says where each one is.
+    doc-ref: '[MS-VHDX] section 2.6.1.1'
+    seq:
+      - id: magic
+        -orig-id: Signature
+        size: 8
+        doc: The text `metadata`.
+      - id: reserved
+        -orig-id: Reserved
+        type: u2
+        doc: Zero.
+      - id: num_entries
+        -orig-id: EntryCount
+        type: u2
+        doc: Number of entries; at most 2047.
+      - id: reserved1
+        -orig-id: Reserved2
+        size: 20
+        doc: Zero.
+    instances:
+      is_magic_ok:
+        value: magic == [0x6d, 0x65, 0x74, 0x61, 0x64, 0x61, 0x74, 0x61]
+        doc: True if the signature is right.
+      entries:
+        pos: 32
+        type: metadata_table_entry
+        repeat: expr
+        repeat-expr: num_entries
+        doc: The items, in any order.
+        -webide-parse-mode: eager
+  metadata_table_entry:
+    -webide-representation: '{kind}: {len_item:dec} bytes at {ofs_item}'
+    doc: |
+      One metadata item. Its name is `item_id` together with `is_user`: a user
+      item that carries the GUID of a known item is not that item.
+    doc-ref: '[MS-VHDX] section 2.6.1.2'
+    seq:
+      - id: item_id
+        -orig-id: ItemId
+        type: guid
+        doc: Says what the item is.
+      - id: ofs_item
+        -orig-id: Offset
+        type: u4
+        doc: |
+          Offset of the item from the start of the metadata region, at least
+          64 KiB; 0 if the item is empty.
+      - id: len_item
+        -orig-id: Length
+        type: u4
+        doc: Size of the item in bytes, at most 1 MiB; 0 if it is empty.
+      - id: is_user
+        -orig-id: IsUser
+        type: b1
+        doc: True if the item belongs to a user of the image, not the system.
+      - id: is_virtual_disk
+        -orig-id: IsVirtualDisk
+        type: b1
+        doc: |
+          True if the item describes the virtual disk, false if it describes
+          this file.
+      - id: is_required
+        -orig-id: IsRequired
+        type: b1
+        doc: |
+          True if a reader that does not know the item must not open the
+          image.
+      - id: reserved
+        -orig-id: Reserved
+        type: b29
+        doc: Zero.
+      - id: reserved1
+        -orig-id: Reserved2
+        type: u4
+        doc: Zero.
+    instances:
+      is_file_parameters:
+        value: not is_user and item_id.raw == [0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d, 0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b]
+        doc: True for the file parameters, CAA16737-FA36-4D43-B3B6-33F0AA44E76B.
+      is_virtual_disk_size:
+        value: not is_user and item_id.raw == [0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48, 0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8]
+        doc: |
+          True for the virtual disk size,
+          2FA54224-CD1B-4876-B211-5DBED83BF4B8.
+      is_virtual_disk_id:
+        value: not is_user and item_id.raw == [0xab, 0x12, 0xca, 0xbe, 0xe6, 0xb2, 0x23, 0x45, 0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46]
+        doc: True for the virtual disk ID, BECA12AB-B2E6-4523-93EF-C309E000C746.
+      is_logical_sector_size:
+        value: not is_user and item_id.raw == [0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09, 0x47, 0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f]
+        doc: |
+          True for the logical sector size,
+          8141BF1D-A96F-4709-BA47-F233A8FAAB5F.
+      is_physical_sector_size:
+        value: not is_user and item_id.raw == [0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44, 0x71, 0x44, 0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56]
+        doc: |
+          True for the physical sector size,
+          CDA348C7-445D-4471-9CC9-E9885251C556.
+      is_parent_locator:
+        value: not is_user and item_id.raw == [0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c]
+        doc: True for the parent locator, A8D35F2D-B30B-454D-ABF7-D3D84834AB0C.
+      kind:
+        value: |
+          is_file_parameters ? "file parameters" :
+          (is_virtual_disk_size ? "virtual disk size" :
+          (is_virtual_disk_id ? "virtual disk ID" :
+          (is_logical_sector_size ? "logical sector size" :
+          (is_physical_sector_size ? "physical sector size" :
+          (is_parent_locator ? "parent locator" :
+          (is_user ? "user item" : "unknown"))))))
+        doc: Name of the item.
+  metadata_search:
+    doc: |
+      The metadata table once more, read for each known item up to the entry
+      that names it, or else to the end. The last entry of each array is the
+      one looked for, if the boolean of the same name is true.
+    seq:
+      - id: magic
+        -orig-id: Signature
+        size: 8
+        doc: The text `metadata`.
+      - id: reserved
+        -orig-id: Reserved
+        type: u2
+        doc: Zero.
+      - id: num_entries
+        -orig-id: EntryCount
+        type: u2
+        doc: Number of entries; at most 2047.
+    instances:
+      ofs_end:
+        value: '(num_entries > 2047 ? 65536 : num_entries.as<s8> * 32 + 32).as<s8>'
+        doc: Where a search ends if nothing was found.
+        -webide-parse-mode: lazy
+      file_parameters:
+        pos: 32
+        type: metadata_table_entry
+        repeat: until
+        repeat-until: _.is_file_parameters or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the file parameters.
+        -webide-parse-mode: lazy
+      has_file_parameters:
+        value: num_entries != 0 and file_parameters.last.is_file_parameters
+        doc: True if there is such an item.
+        -webide-parse-mode: lazy
+      virtual_disk_size:
+        pos: 32
+        type: metadata_table_entry
+        repeat: until
+        repeat-until: _.is_virtual_disk_size or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the virtual disk size.
+        -webide-parse-mode: lazy
+      has_virtual_disk_size:
+        value: num_entries != 0 and virtual_disk_size.last.is_virtual_disk_size
+        doc: True if there is such an item.
+        -webide-parse-mode: lazy
+      virtual_disk_id:
+        pos: 32
+        type: metadata_table_entry
+        repeat: until
+        repeat-until: _.is_virtual_disk_id or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the virtual disk ID.
+        -webide-parse-mode: lazy
+      has_virtual_disk_id:
+        value: num_entries != 0 and virtual_disk_id.last.is_virtual_disk_id
+        doc: True if there is such an item.
+        -webide-parse-mode: lazy
+      logical_sector_size:
+        pos: 32
+        type: metadata_table_entry
+        repeat: until
+        repeat-until: _.is_logical_sector_size or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the logical sector size.
+        -webide-parse-mode: lazy
+      has_logical_sector_size:
+        value: num_entries != 0 and logical_sector_size.last.is_logical_sector_size
+        doc: True if there is such an item.
+        -webide-parse-mode: lazy
+      physical_sector_size:
+        pos: 32
+        type: metadata_table_entry
+        repeat: until
+        repeat-until: _.is_physical_sector_size or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the physical sector size.
+        -webide-parse-mode: lazy
+      has_physical_sector_size:
+        value: num_entries != 0 and physical_sector_size.last.is_physical_sector_size
+        doc: True if there is such an item.
+        -webide-parse-mode: lazy
+      parent_locator:
+        pos: 32
+        type: metadata_table_entry
+        repeat: until
+        repeat-until: _.is_parent_locator or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the parent locator.
+        -webide-parse-mode: lazy
+      has_parent_locator:
+        value: num_entries != 0 and parent_locator.last.is_parent_locator
+        doc: True if there is such an item.
+        -webide-parse-mode: lazy
+  file_parameters_item:
+    -webide-representation: 'blocks of {len_block:dec} bytes, fixed: {leave_block_allocated}, differencing: {has_parent}'
+    doc: |
+      Block size and kind of the disk: fixed, differencing, or, with neither
+      flag set, dynamic.
+    doc-ref: '[MS-VHDX] section 2.6.2.1'
+    seq:
+      - id: len_block
+        -orig-id: BlockSize
+        type: u4
+        doc: |
+          Size of a payload block in bytes; a power of two from 1 MiB to
+          256 MiB.
+      - id: leave_block_allocated
+        -orig-id: LeaveBlockAllocated
+        type: b1
+        doc: |
+          True if blocks stay allocated once they are: a fixed disk. Without
+          meaning if `has_parent` is true.
+      - id: has_parent
+        -orig-id: HasParent
+        type: b1
+        doc: |
+          True for a differencing disk, which has a parent locator.
+      - id: reserved
+        -orig-id: Reserved
+        type: b30
+        doc: Zero.
+  virtual_disk_size_item:
+    -webide-representation: '{virtual_disk_size:dec} bytes'
+    doc: Size of the disk.
+    doc-ref: '[MS-VHDX] section 2.6.2.2'
+    seq:
+      - id: virtual_disk_size
+        -orig-id: VirtualDiskSize
+        type: u8
+        doc: |
+          Size of the disk in bytes; a multiple of the logical sector size
+          (not of the block size), at most 64 TiB.
+  virtual_disk_id_item:
+    -webide-representation: '{virtual_disk_id}'
+    doc: Identity of the disk.
+    doc-ref: '[MS-VHDX] section 2.6.2.3'
+    seq:
+      - id: virtual_disk_id
+        -orig-id: VirtualDiskId
+        type: guid
+        doc: Kept by a copy of the file, and shown to the virtual machine.
+  logical_sector_size_item:
+    -webide-representation: '{logical_sector_size:dec} bytes'
+    doc: Sector size that the disk shows.
+    doc-ref: '[MS-VHDX] section 2.6.2.4'
+    seq:
+      - id: logical_sector_size
+        -orig-id: LogicalSectorSize
+        type: u4
+        doc: In bytes, 512 or 4096; one bit of a sector bitmap covers as much.
+  physical_sector_size_item:
+    -webide-representation: '{physical_sector_size:dec} bytes'
+    doc: Sector size that the disk claims to have inside.
+    doc-ref: '[MS-VHDX] section 2.6.2.5'
+    seq:
+      - id: physical_sector_size
+        -orig-id: PhysicalSectorSize
+        type: u4
+        doc: In bytes, 512 or 4096; only a hint for those who use the disk.
+  parent_locator_item:
+    -webide-representation: '{num_entries:dec} keys'
+    doc: |
+      Says where the parent of a differencing disk is, as keys with values.
+      All offsets count from the start of the item.
+    doc-ref: '[MS-VHDX] section 2.6.2.6.1'
+    seq:
+      - id: locator_type
+        -orig-id: LocatorType
+        type: guid
+        doc: |
+          B04AEFB7-D19E-4A81-B789-25B8E9445913, if the parent is a VHDX file;
+          others are not known.
+      - id: reserved
+        -orig-id: Reserved
+        type: u2
+        doc: Zero.
+      - id: num_entries
+        -orig-id: KeyValueCount
+        type: u2
+        doc: Number of entries.
+    instances:
+      is_vhdx:
+        value: locator_type.raw == [0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a, 0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13]
+        doc: True if the locator is of the one known type.
+      entries:
+        pos: 20
+        type: parent_locator_entry
+        repeat: expr
+        repeat-expr: num_entries
+        doc: |
+          The keys and values, in any order: `parent_linkage` (the parent's
+          DataWriteGuid in braces), `parent_linkage2` (a second one that is
+          also right), `relative_path`, `volume_path`, `absolute_win32_path`.
+        doc-ref: '[MS-VHDX] section 2.6.2.6.3'
+        -webide-parse-mode: eager
+  parent_locator_entry:
+    -webide-representation: '{key} = {value}'
+    doc: One key and its value.
+    doc-ref: '[MS-VHDX] section 2.6.2.6.2'
+    seq:
+      - id: ofs_key
+        -orig-id: KeyOffset
+        type: u4
+        doc: Offset of the key from the start of the item.
+      - id: ofs_value
+        -orig-id: ValueOffset
+        type: u4
+        doc: Offset of the value from the start of the item.
+      - id: len_key
+        -orig-id: KeyLength
+        type: u2
+        doc: Size of the key in bytes.
+      - id: len_value
+        -orig-id: ValueLength
+        type: u2
+        doc: Size of the value in bytes.
+    instances:
+      key:
+        pos: ofs_key
+        size: len_key
+        type: str
+        doc: Name of what the value says; case matters.
+        -webide-parse-mode: eager
+      value:
+        pos: ofs_value
+        size: len_value
+        type: str
+        doc: What the key stands for.
+        -webide-parse-mode: eager
+      raw_key:
+        pos: ofs_key
+        size: len_key.as<u4>
+        doc: The bytes of `key`.
+        -webide-parse-mode: lazy
+      raw_value:
+        pos: ofs_value
+        size: len_value.as<u4>
+        doc: The bytes of `value`.
+        -webide-parse-mode: lazy
+  bat:
+    -webide-representation: '{num_payload_blocks:dec} blocks of {len_block:dec} bytes in {num_chunks:dec} chunks'
+    doc: |
+      The block allocation table: an array of 64-bit entries in which, after
+      the entries of each `chunk_ratio` payload blocks, stands the entry of
+      the sector bitmap block that covers them. It is the same for all kinds
+      of disks, though only differencing ones use the bitmaps.
+
+      The largest table has more than 67 million entries, so it is shown in
+      chunks of `chunk_ratio` payload entries, and each chunk is read when it
+      is asked for.
+    doc-ref: '[MS-VHDX] section 2.5'
+    params:
+      - id: ofs_bat
+        type: u8
+        doc: Offset of the table in the file.
+      - id: virtual_disk_size
+        type: u8
+        doc: Size of the disk in bytes.
+      - id: len_block
+        type: u4
+        doc: Size of a payload block in bytes.
+      - id: logical_sector_size
+        type: u4
+        doc: Size of a logical sector in bytes.
+      - id: has_parent
+        type: bool
+        doc: True for a differencing disk.
+    instances:
+      chunk_ratio:
+        value: (0x800000 / (len_block / logical_sector_size)).as<u4>
+        doc: Number of payload blocks that one sector bitmap block covers.
+      num_payload_blocks:
+        value: ((virtual_disk_size + len_block.as<u8> - 1) / len_block.as<u8>).as<u8>
+        doc: Number of payload blocks, the last of which may be partial.
+      num_chunks:
+        value: ((num_payload_blocks + chunk_ratio.as<u8> - 1) / chunk_ratio.as<u8>).as<u8>
+        doc: |
+          Number of chunks, which is also the number of sector bitmap blocks;
+          at most 16384.
+      chunks:
+        type: bat_chunk(_index.as<u8>)
+        repeat: expr
+        repeat-expr: num_chunks
+        doc: The parts of the table, one for each sector bitmap block.
+        -webide-parse-mode: lazy
+  bat_chunk:
+    -webide-representation: 'blocks {first_block:dec} and on, {num_payload_entries:dec}'
+    doc: |
+      The entries of the payload blocks of one chunk, and of its sector bitmap
+      block.
+    doc-ref: '[MS-VHDX] section 2.5'
+    params:
+      - id: chunk_number
+        type: u8
+        doc: Number of the chunk, from 0.
+    instances:
+      len_block:
+        value: _parent.len_block
+        doc: Size of a payload block in bytes.
+        -webide-parse-mode: lazy
+      first_block:
+        value: (chunk_number * _parent.chunk_ratio.as<u8>).as<u8>
+        doc: Number of the first payload block, from 0.
+      num_payload_entries:
+        value: |
+          chunk_number + 1 < _parent.num_chunks
+            ? _parent.chunk_ratio.as<u8>
+            : (_parent.num_payload_blocks - first_block).as<u8>
+        doc: Number of payload blocks; fewer in the last chunk.
+      ofs_chunk:
+        value: (_parent.ofs_bat + chunk_number * (_parent.chunk_ratio.as<u8> + 1) * 8).as<u8>
+        doc: Offset of the first payload entry in the file.
+      ofs_sector_bitmap_entry:
+        value: (ofs_chunk + _parent.chunk_ratio.as<u8> * 8).as<u8>
+        doc: Offset of the sector bitmap entry in the file.
+        -webide-parse-mode: lazy
+      has_sector_bitmap_entry:
+        value: _parent.has_parent or chunk_number + 1 < _parent.num_chunks
+        doc: |
+          False if the table ends before the entry, as it may after the last
+          chunk of a disk that is not differencing.
+        -webide-parse-mode: lazy
+      payload_entries:
+        pos: ofs_chunk.as<s8>
+        type: bat_payload_entry
+        repeat: expr
+        repeat-expr: num_payload_entries
+        doc: One for each payload block, in the order of the disk.
+        -webide-parse-mode: lazy
+      sector_bitmap_entry:
+        pos: ofs_sector_bitmap_entry.as<s8>
+        type: bat_sector_bitmap_entry
+        if: has_sector_bitmap_entry
+        doc: The one that stands behind the payload entries.
+        -webide-parse-mode: lazy
+  bat_payload_entry:
+    -webide-representation: '{state} {ofs_block}'
+    doc: State and place of one payload block.
+    doc-ref: '[MS-VHDX] section 2.5.1'
+    seq:
+      - id: state
+        -orig-id: State
+        type: b3
+        enum: payload_state
+        doc: What a read of the block gives.
+        doc-ref: '[MS-VHDX] section 2.5.1.1'
+      - id: reserved
+        -orig-id: Reserved
+        type: b17
+        doc: Zero.
+      - id: file_offset_mb_lo
+        -orig-id: FileOffsetMB
+        type: b12
+        doc: |
+          The low 12 bits of FileOffsetMB; a bit field of all its 44 bits is
+          more than some languages can read.
+      - id: file_offset_mb_hi
+        -orig-id: FileOffsetMB
+        type: u4
+        doc: The high 32 bits of FileOffsetMB.
+    instances:
+      file_offset_mb:
+        -orig-id: FileOffsetMB
+        value: (file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>).as<u8>
+        doc: |
+          Place of the block in the file in MiB; means something only if the
+          block is present.
+      ofs_block:
+        value: ((file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>) * 0x100000).as<u8>
+        doc: The same in bytes.
+      is_present:
+        value: state == payload_state::fully_present or state == payload_state::partially_present
+        doc: True if the block, or part of it, is in this file.
+      block:
+        io: _root._io
+        pos: ofs_block.as<s8>
+        size: '(_root._io.size.as<s8> - ofs_block.as<s8> < _parent.len_block.as<s8> ? _root._io.size.as<s8> - ofs_block.as<s8> : _parent.len_block.as<s8>).as<s8>'
+        type: payload_block
+        if: is_present
+        doc: The block, as far as the file reaches.
+        doc-ref: '[MS-VHDX] section 2.4'
+        -webide-parse-mode: lazy
+  bat_sector_bitmap_entry:
+    -webide-representation: '{state} {ofs_block}'
+    doc: State and place of one sector bitmap block.
+    doc-ref: '[MS-VHDX] section 2.5.1'
+    seq:
+      - id: state
+        -orig-id: State
+        type: b3
+        enum: sector_bitmap_state
+        doc: Whether there is a sector bitmap block.
+        doc-ref: '[MS-VHDX] section 2.5.1.2'
+      - id: reserved
+        -orig-id: Reserved
+        type: b17
+        doc: Zero.
+      - id: file_offset_mb_lo
+        -orig-id: FileOffsetMB
+        type: b12
+        doc: The low 12 bits of FileOffsetMB.
+      - id: file_offset_mb_hi
+        -orig-id: FileOffsetMB
+        type: u4
+        doc: The high 32 bits of FileOffsetMB.
+    instances:
+      file_offset_mb:
+        -orig-id: FileOffsetMB
+        value: (file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>).as<u8>
+        doc: |
+          Place of the block in the file in MiB; means something only if the
+          block is present.
+      ofs_block:
+        value: ((file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>) * 0x100000).as<u8>
+        doc: The same in bytes.
+      is_present:
+        value: state == sector_bitmap_state::bitmap_present
+        doc: True if the block is in this file.
+      block:
+        io: _root._io
+        pos: ofs_block.as<s8>
+        size: 0x100000
+        type: sector_bitmap_block
+        if: is_present
+        doc: The bitmap.
+        doc-ref: '[MS-VHDX] section 2.4'
+        -webide-parse-mode: lazy
+  payload_block:
+    doc: The contents of a part of the disk, not read until asked for.
+    doc-ref: '[MS-VHDX] section 2.4'
+    instances:
+      data:
+        pos: 0
+        size-eos: true
+        doc: The bytes of the block.
+        -webide-parse-mode: lazy
+  sector_bitmap_block:
+    doc: |
+      Says for each logical sector of a chunk of a differencing disk whether
+      it is in this file (1) or has to be asked of the parent (0). Only looked
+      at for blocks that are partially present.
+    doc-ref: '[MS-VHDX] section 2.4'
+    instances:
+      bitmap:
+        pos: 0
+        size: 0x100000
+        doc: |
+          Bit `b` (0 is the least significant) of byte `n` stands for logical
+          sector `8 * n + b` of the chunk.
+        -webide-parse-mode: lazy
+  log_region:
+    doc: |
+      A ring of sectors of 4 KiB. Entries are written one behind the other and
+      may go on at the start where the end is reached. What is shown are the
+      sectors with what they look like, stale ones included; which entries
+      make up the active sequence has to be found out by checksum, log GUID,
+      sequence numbers and tail.
+    doc-ref: '[MS-VHDX] section 2.3'
+    instances:
+      sectors:
+        type: log_sector(_index.as<u8> * 4096)
+        repeat: expr
+        repeat-expr: (_io.size / 4096).as<u4>
+        doc: The ring from its beginning in the file, not from its oldest entry.
+        -webide-parse-mode: lazy
+  log_sector:
+    -webide-representation: '{kind}'
+    doc: |
+      One sector of the log, which may be the first of an entry. An entry that
+      goes on at the start of the log cannot be shown from here: join its
+      bytes and read them as `log_entry`.
+    doc-ref: '[MS-VHDX] section 2.3.1'
+    params:
+      - id: ofs_sector
+        type: u8
+        doc: Offset of the sector in the log.
+    instances:
+      magic:
+        pos: ofs_sector.as<s8>
+        size: 4
+        doc: Signature of the structure at the start of the sector.
+        -webide-parse-mode: eager
+      is_entry:
+        value: magic == [0x6c, 0x6f, 0x67, 0x65]
+        doc: True for the first sector of an entry.
+      is_data_sector:
+        value: magic == [0x64, 0x61, 0x74, 0x61]
+        doc: True for a data sector.
+      kind:
+        value: 'is_entry ? "entry" : (is_data_sector ? "data sector" : "other")'
+        doc: Name of what the sector is.
+      entry_header:
+        pos: ofs_sector.as<s8>
+        size: 64
+        type: log_entry_header
+        if: is_entry
+        doc: Header of the entry that begins here.
+        doc-ref: '[MS-VHDX] section 2.3.1.1'
+        -webide-parse-mode: lazy
+      entry:
+        pos: ofs_sector.as<s8>
+        size: entry_header.len_entry
+        type: log_entry
+        if: is_entry
+        doc: The entry that begins here.
+        doc-ref: '[MS-VHDX] section 2.3.1'
+        -webide-parse-mode: lazy
+      data_sector:
+        pos: ofs_sector.as<s8>
+        size: 4096
+        type: log_data_sector
+        if: is_data_sector
+        doc: The data sector that is here.
+        doc-ref: '[MS-VHDX] section 2.3.1.4'
+        -webide-parse-mode: lazy
+  log_entry:
+    -webide-representation: 'sequence number {header.sequence_number:dec}, {header.num_descriptors:dec} descriptors'
+    doc: |
+      One entry of the log, all its sectors joined: the header, followed by
+      the descriptors, which fill up whole sectors, and one data sector for
+      each data descriptor, in the same order.
+    doc-ref: '[MS-VHDX] section 2.3.1'
+    seq:
+      - id: header
+        type: log_entry_header
+        doc: Size, identity and place in the sequence.
+    instances:
+      descriptors:
+        pos: 64
+        size: 32
+        type: log_descriptor
+        repeat: expr
+        repeat-expr: header.num_descriptors
+        doc: What is to be written where.
+        -webide-parse-mode: lazy
+      num_descriptor_sectors:
+        value: ((header.num_descriptors.as<u8> * 32 + 64 + 4095) / 4096).as<u8>
+        doc: Number of sectors that header and descriptors fill.
+        -webide-parse-mode: lazy
+      num_data_sectors:
+        value: '((header.len_entry / 4096).as<u8> > num_descriptor_sectors ? (header.len_entry / 4096).as<u8> - num_descriptor_sectors : 0).as<u8>'
+        doc: Number of data sectors that the entry has room for.
+        -webide-parse-mode: lazy
+      data_sectors:
+        pos: (num_descriptor_sectors * 4096).as<s8>
+        size: 4096
+        type: log_data_sector
+        repeat: expr
+        repeat-expr: num_data_sectors
+        doc: What the data descriptors write, in their order.
+        -webide-parse-mode: lazy
+  log_entry_header:
+    -webide-representation: 'sequence number {sequence_number:dec}, {num_descriptors:dec} descriptors'
+    doc: The first 64 bytes of a log entry.
+    doc-ref: '[MS-VHDX] section 2.3.1.1'
+    seq:
+      - id: magic
+        -orig-id: Signature
+        size: 4
+        doc: The text `loge`.
+      - id: checksum
+        -orig-id: Checksum
+        type: u4
+        doc: |
+          CRC-32C (Castagnoli) of the `len_entry` bytes of the entry, this
+          field taken as zero.
+      - id: len_entry
+        -orig-id: EntryLength
+        type: u4
+        doc: Size of the entry in bytes; a multiple of 4 KiB.
+      - id: tail
+        -orig-id: Tail
+        type: u4
+        doc: |
+          Offset in the log of the oldest entry that was still needed when
+          this one was written; a multiple of 4 KiB.
+      - id: sequence_number
+        -orig-id: SequenceNumber
+        type: u8
+        doc: Greater by one than that of the entry before; never 0.
+      - id: num_descriptors
+        -orig-id: DescriptorCount
+        type: u4
+        doc: Number of descriptors; may be 0.
+      - id: reserved
+        -orig-id: Reserved
+        type: u4
+        doc: Zero.
+      - id: log_guid
+        -orig-id: LogGuid
+        type: guid
+        doc: The log GUID of the header that was current at the time.
+      - id: flushed_file_offset
+        -orig-id: FlushedFileOffset
+        type: u8
+        doc: |
+          Size in bytes that the file had safely reached when the entry was
+          written; a shorter file has lost data.
+      - id: last_file_offset
+        -orig-id: LastFileOffset
+        type: u8
+        doc: |
+          Size in bytes that holds all that was allocated in the file when
+          the entry was written.
+    instances:
+      is_magic_ok:
+        value: magic == [0x6c, 0x6f, 0x67, 0x65]
+        doc: True if the signature is right.
+  log_descriptor:
+    -webide-representation: '{body}'
+    doc: One write to be replayed, in 32 bytes.
+    doc-ref: '[MS-VHDX] section 2.3.1'
+    instances:
+      magic:
+        pos: 0
+        size: 4
+        doc: Signature of the descriptor.
+        -webide-parse-mode: eager
+      kind:
+        value: |
+          magic == [0x7a, 0x65, 0x72, 0x6f] ? "zero" :
+          (magic == [0x64, 0x65, 0x73, 0x63] ? "data" : "unknown")
+        doc: Name of the kind of descriptor.
+      body:
+        pos: 0
+        size: 32
+        type:
+          switch-on: kind
+          cases:
+            '"zero"': log_zero_descriptor
+            '"data"': log_data_descriptor
+            _: log_unknown_descriptor
+        doc: The descriptor.
+        -webide-parse-mode: eager
+  log_zero_descriptor:
+    -webide-representation: 'zeros at {ofs_file}, {len_zero:dec} bytes'
+    doc: Zeros to be written to the file.
+    doc-ref: '[MS-VHDX] section 2.3.1.2'
+    seq:
+      - id: magic
+        -orig-id: ZeroSignature
+        size: 4
+        doc: The text `zero`.
+      - id: reserved
+        -orig-id: Reserved
+        type: u4
+        doc: Zero.
+      - id: len_zero
+        -orig-id: ZeroLength
+        type: u8
+        doc: Number of bytes; a multiple of 4 KiB.
+      - id: ofs_file
+        -orig-id: FileOffset
+        type: u8
+        doc: Where in the file they go; a multiple of 4 KiB.
+      - id: sequence_number
+        -orig-id: SequenceNumber
+        type: u8
+        doc: That of the entry.
+    instances:
+      is_magic_ok:
+        value: magic == [0x7a, 0x65, 0x72, 0x6f]
+        doc: True if the signature is right.
+  log_data_descriptor:
+    -webide-representation: '4096 bytes at {ofs_file}'
+    doc: |
+      4 KiB to be written to the file: `leading_bytes`, then the 4084 bytes of
+      the data sector that belongs to the descriptor, then `trailing_bytes`.
+    doc-ref: '[MS-VHDX] section 2.3.1.3'
+    seq:
+      - id: magic
+        -orig-id: DataSignature
+        size: 4
+        doc: The text `desc`.
+      - id: trailing_bytes
+        -orig-id: TrailingBytes
+        size: 4
+        doc: The last 4 bytes, whose place in the data sector is taken.
+      - id: leading_bytes
+        -orig-id: LeadingBytes
+        size: 8
+        doc: The first 8 bytes, whose place in the data sector is taken.
+      - id: ofs_file
+        -orig-id: FileOffset
+        type: u8
+        doc: Where in the file they go; a multiple of 4 KiB.
+      - id: sequence_number
+        -orig-id: SequenceNumber
+        type: u8
+        doc: That of the entry.
+    instances:
+      is_magic_ok:
+        value: magic == [0x64, 0x65, 0x73, 0x63]
+        doc: True if the signature is right.
+  log_unknown_descriptor:
+    -webide-representation: 'unknown'
+    doc: A descriptor that is none; an entry that has one is not valid.
+    seq:
+      - id: raw
+        size-eos: true
+        doc: The bytes of the descriptor.
+  log_data_sector:
+    -webide-representation: 'sequence number {sequence_number:dec}'
+    doc: |
+      The data of one data descriptor. Both halves of the sequence number have
+      to be those of the entry, or the sector was not written completely.
+    doc-ref: '[MS-VHDX] section 2.3.1.4'
+    seq:
+      - id: magic
+        -orig-id: DataSignature
+        size: 4
+        doc: The text `data`.
+      - id: sequence_high
+        -orig-id: SequenceHigh
+        type: u4
+        doc: The high 32 bits of the sequence number of the entry.
+      - id: data
+        -orig-id: Data
+        size: 4084
+        doc: What is to be written, without the first 8 and the last 4 bytes.
+      - id: sequence_low
+        -orig-id: SequenceLow
+        type: u4
+        doc: The low 32 bits of the sequence number of the entry.
+    instances:
+      is_magic_ok:
+        value: magic == [0x64, 0x61, 0x74, 0x61]
+        doc: True if the signature is right.
+      sequence_number:
+        value: (sequence_high.as<u8> * 0x10000 * 0x10000 + sequence_low.as<u8>).as<u8>
+        doc: The two halves put together.
+enums:
+  payload_state:
+    0:
+      id: not_present
+      -orig-id: PAYLOAD_BLOCK_NOT_PRESENT
+      doc: Zeros, or in a differencing disk what the parent has.
+    1:
+      id: undefined
+      -orig-id: PAYLOAD_BLOCK_UNDEFINED
+      doc: Anything; zeros are best.
+    2:
+      id: zero
+      -orig-id: PAYLOAD_BLOCK_ZERO
+      doc: Zeros.
+    3:
+      id: unmapped
+      -orig-id: PAYLOAD_BLOCK_UNMAPPED
+      doc: Given up by the user of the disk; zeros are best.
+    6:
+      id: fully_present
+      -orig-id: PAYLOAD_BLOCK_FULLY_PRESENT
+      doc: The block is in this file.
+    7:
+      id: partially_present
+      -orig-id: PAYLOAD_BLOCK_PARTIALLY_PRESENT
+      doc: |
+        The sector bitmap says which sectors are in this file and which in the
+        parent; only in differencing disks.
+  sector_bitmap_state:
+    0:
+      id: bitmap_not_present
+      -orig-id: SB_BLOCK_NOT_PRESENT
+      doc: There is no sector bitmap block.
+    6:
+      id: bitmap_present
+      -orig-id: SB_BLOCK_PRESENT
+      doc: The sector bitmap block is in this file.
