@@ -17,7 +17,7 @@ Piece = tuple[int, Kind, int | None]
 
 def in_memory(*images: Image, **how) -> vhdxreader.VirtualDisk:
     rest = iter(images[1:])
-    return vhdxreader.open(images[0].open(), **(how or {"parents": lambda locator: next(rest).open()}))
+    return vhdxreader.open(images[0].open(), **(how or {"parents": lambda _: next(rest).open()}))
 
 
 def piece(images: list[Image], depth: int, offset: int) -> Piece:

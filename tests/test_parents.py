@@ -205,7 +205,7 @@ def test_name_that_differs_in_case_is_the_last_try(tree):
 def test_child_without_a_folder():
     with pytest.raises(ParentNotFoundError, match="no folder"):
         vhdxreader.open(child("base.vhdx").open())
-    with vhdxreader.open(child("base.vhdx").open(), parents=lambda locator: PARENT.open()) as disk:
+    with vhdxreader.open(child("base.vhdx").open(), parents=lambda _: PARENT.open()) as disk:
         assert len(disk.images) == 2
 
 
@@ -290,7 +290,8 @@ def up(tree: Path, *names: str) -> str:
     return "\\".join([".."] * (len(tree.parts) + 3) + list(names))
 
 
-def test_file_that_is_none_of_its_business(tree, opened):
+@pytest.mark.usefixtures("opened")
+def test_file_that_is_none_of_its_business(tree):
     for name, content in (("passwd", b"root:" + SECRET.encode() * 1000), ("short", SECRET.encode()), ("empty", b"")):
         (tree / name).write_bytes(content)
         path = child(up(tree, *(tree / name).parts[1:])).save(tree / "vm/child.avhdx")
@@ -302,7 +303,8 @@ def test_file_that_is_none_of_its_business(tree, opened):
             vhdxreader.open(path, parents="inside")
 
 
-def test_file_that_only_begins_like_an_image(tree, opened):
+@pytest.mark.usefixtures("opened")
+def test_file_that_only_begins_like_an_image(tree):
     (tree / "base.vhdx").write_bytes((b"vhdxfile" + SECRET.encode("utf-16-le") + b"root:x:" * 8).ljust(300 << 10, b"S"))
     path = child("base.vhdx").save(tree / "child.avhdx")
     with pytest.raises(ParentNotFoundError, match=r"header\.none_valid") as caught:
@@ -312,7 +314,8 @@ def test_file_that_only_begins_like_an_image(tree, opened):
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-def test_image_of_somebody_else_shows_nothing(tree, opened):
+@pytest.mark.usefixtures("opened")
+def test_image_of_somebody_else_shows_nothing(tree):
     other = dynamic(2 * MB, {0: full()}, name="other", creator=SECRET)
     other.save(tree / "base.vhdx")
     with pytest.raises(ParentMismatchError) as caught:
@@ -364,7 +367,8 @@ def test_folder(tree, opened, relative):
     assert opened == [str(path)]
 
 
-def test_link_to_itself(tree, opened):
+@pytest.mark.usefixtures("opened")
+def test_link_to_itself(tree):
     (tree / "base.vhdx").symlink_to(tree / "base.vhdx")
     path = child("base.vhdx").save(tree / "child.avhdx")
     for policy in ("relative", "inside"):
@@ -401,7 +405,8 @@ def test_cycle(tree, opened, length):
 
 
 @pytest.mark.parametrize("kind", ["symbolic", "hard"])
-def test_cycle_through_a_link(tree, opened, kind):
+@pytest.mark.usefixtures("opened")
+def test_cycle_through_a_link(tree, kind):
     first, second = ring(["0.avhdx", "1.avhdx"])
     first.save(tree / "0.avhdx")
     second = differencing(
@@ -437,7 +442,8 @@ def test_disk_cannot_be_its_own_parent(tree):
         vhdxreader.open(path, parent=disk)
 
 
-def test_hostile_names_do_no_harm(tree, opened):
+@pytest.mark.usefixtures("opened")
+def test_hostile_names_do_no_harm(tree):
     for name in ("a\x1b[2J\r\nb.vhdx", "x" * 5000, "\\".join(["a"] * 16000), "\\".join([".."] * 10000), "…\u202e.vhdx"):
         path = child(name).save(tree / "child.avhdx")
         with pytest.raises(ParentNotFoundError) as caught:
