@@ -1,4 +1,4 @@
-"""A coverage-guided fuzzer (atheris, which is libFuzzer): the bytes it makes are laid over the structures of good images.
+"""A coverage-guided fuzzer (atheris, which is libFuzzer): its bytes are laid over the structures of good images.
 
     python fuzz/coverage.py corpus/ -max_total_time=60
 

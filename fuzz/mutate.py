@@ -1,4 +1,4 @@
-"""A structure-aware fuzzer: sets fields of good images to telling values, repairs the checksums, and asserts the invariant.
+"""A structure-aware fuzzer: sets fields of good images to telling values, repairs checksums, asserts the invariant.
 
     python fuzz/mutate.py [--seconds 60] [--seed 1]
 
@@ -50,7 +50,7 @@ def _set_field(rng: random.Random, image: b.Image) -> None:
 
 def _set_entry(rng: random.Random, image: b.Image) -> None:
     index = rng.choice([*range(12), image.spec.geometry.bitmap_index(0)])
-    place = rng.choice([*range(0, image.file.length // b.MB + 2), 1 << 43, (1 << 44) - 1])
+    place = rng.choice([*range(image.file.length // b.MB + 2), 1 << 43, (1 << 44) - 1])
     reserved = rng.choice([0, 0, 0, rng.getrandbits(17)])
     image.patch(image.bat_offset + 8 * index, rng.randrange(8) | reserved << 3 | place << 20)
 

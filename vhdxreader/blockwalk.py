@@ -102,13 +102,15 @@ class BlockWalk:
     def _entry(self, index: int, word: int, buffer: memoryview | None) -> None:
         geometry = self._bat.geometry
         chunk, place = divmod(index, geometry.chunk_ratio + 1)
-        if word & spec.RESERVED_MASK:
-            message = f"BAT entry {index} is {word:#x}, with reserved bits that are not zero"
-            self._add("bat.reserved", message, index)
+        block = chunk * geometry.chunk_ratio + place
         if place == geometry.chunk_ratio:
             self._bitmap(chunk, index, word, buffer)
-        elif (block := chunk * geometry.chunk_ratio + place) < geometry.payload_blocks:
+        elif block < geometry.payload_blocks:
             self._payload(block, index, word, buffer)
+        else:
+            return
+        if word & spec.RESERVED_MASK:
+            self._add("bat.reserved", f"BAT entry {index} is {word:#x}: reserved bits are not zero", index)
 
     def _payload(self, block: int, index: int, word: int, buffer: memoryview | None) -> None:
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
