@@ -54,8 +54,8 @@ class SectorBitmaps:
         """Page `number` of all bitmaps, counted from the virtual disk's first sector; short if the file ends in it."""
         first = number * _PAGE_BITS * self._sector_size
         block = self._locate(first)
-        start = block + number * _PAGE_SIZE % spec.SECTOR_BITMAP_SIZE
-        page = self._source.read_at(start, max(min(_PAGE_SIZE, self._source.size - start), 0))
+        start = min(block + number * _PAGE_SIZE % spec.SECTOR_BITMAP_SIZE, self._source.size)
+        page = self._source.read_at(start, min(_PAGE_SIZE, self._source.size - start))
         with self._lock:
             while len(self._pages) >= _MAX_PAGES:
                 del self._pages[next(iter(self._pages))]

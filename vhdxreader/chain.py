@@ -84,7 +84,7 @@ def open_chain(
     return Chain(tuple(opener.opened), opener.borrowed, error)
 
 
-class _NotTaken(Exception):
+class _NotTakenError(Exception):
     """Why a place does not serve; a `mismatch` if a file was found there, but is another than the parent."""
 
     def __init__(self, reason: str, *, mismatch: bool = False, found: bool = True) -> None:
@@ -136,9 +136,9 @@ class _Opener:
         """Take what the caller gave."""
         try:
             if given is None:
-                raise _NotTaken("nothing was given", found=False)
+                raise _NotTakenError("nothing was given", found=False)
             self._take(child, locator, given)
-        except _NotTaken as problem:
+        except _NotTakenError as problem:
             problems = [(Place(key, _name(given)), problem)]
         else:
             return
@@ -150,9 +150,9 @@ class _Opener:
         for place in places(locator, child.path, policy, self._root):
             try:
                 if place.reason is not None:
-                    raise _NotTaken(place.reason, found=False)
+                    raise _NotTakenError(place.reason, found=False)
                 self._take(child, locator, place.path)
-            except _NotTaken as problem:
+            except _NotTakenError as problem:
                 problems.append((place, problem))
             else:
                 if place.other_case:
@@ -161,7 +161,7 @@ class _Opener:
         raise _parent_error(child, problems)
 
     def _take(self, child: VhdxImage, locator: ParentLocator, file: Parent) -> None:
-        """Make `file` the parent of `child`, or raise `_NotTaken`."""
+        """Make `file` the parent of `child`, or raise `_NotTakenError`."""
         if isinstance(file, VirtualDisk):
             if file.closed:
                 raise ValueError("the disk given as the parent is closed")
@@ -210,7 +210,7 @@ class _Opener:
 
     def _reject_cycle(self, identity: Hashable) -> None:
         if identity in self._identities:
-            raise _NotTaken("it is in the chain already, which would be a cycle", mismatch=True)
+            raise _NotTakenError("it is in the chain already, which would be a cycle", mismatch=True)
 
     def _check_depth(self, more: int) -> None:
         if len(self.opened) + more > spec.MAX_CHAIN_LENGTH:
@@ -229,9 +229,9 @@ def _open_untrusted(path: AnyPath) -> Source:
     try:
         return open_regular(path)
     except FileNotFoundError:
-        raise _NotTaken("no such file", found=False) from None
+        raise _NotTakenError("no such file", found=False) from None
     except (OSError, ValueError) as error:  # ValueError: a name that the system cannot have
-        raise _NotTaken(getattr(error, "strerror", None) or "not a possible file name") from None
+        raise _NotTakenError(getattr(error, "strerror", None) or "not a possible file name") from None
 
 
 def _read_header(source: Source) -> Header:
@@ -239,18 +239,18 @@ def _read_header(source: Source) -> Header:
     try:
         header = headers.choose_current(headers.read_headers(source), Findings()) if headers.is_vhdx(source) else None
     except VhdxError as error:
-        raise _NotTaken(f"it has no current header (rule {error.rule})") from None
+        raise _NotTakenError(f"it has no current header (rule {error.rule})") from None
     except OSError as error:
-        raise _NotTaken(error.strerror or "it cannot be read") from None
+        raise _NotTakenError(error.strerror or "it cannot be read") from None
     if header is None:
-        raise _NotTaken("it is not a VHDX file")
+        raise _NotTakenError("it is not a VHDX file")
     return header
 
 
 def _check_linkage(locator: ParentLocator, header: Header) -> None:
     if not locator.accepts(header.data_write_guid):
         also = "" if locator.linkage2 is None else f" or {locator.linkage2}"
-        raise _NotTaken(
+        raise _NotTakenError(
             f"its DataWriteGuid is not {locator.linkage}{also}: another disk, or changed since the child was made",
             mismatch=True,
         )
@@ -259,10 +259,10 @@ def _check_linkage(locator: ParentLocator, header: Header) -> None:
 def _check_sector_size(child: VhdxImage, parent: VhdxImage) -> None:
     ours, other = child.metadata.logical_sector_size, parent.metadata.logical_sector_size
     if ours != other:
-        raise _NotTaken(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
+        raise _NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
 
 
-def _parent_error(child: VhdxImage, problems: list[tuple[Place, _NotTaken]]) -> ParentError:
+def _parent_error(child: VhdxImage, problems: list[tuple[Place, _NotTakenError]]) -> ParentError:
     """The error that lists what was tried; a mismatch if nothing but mismatches was found."""
     found = [problem for _, problem in problems if problem.found]
     mismatch = bool(found) and all(problem.mismatch for problem in found)

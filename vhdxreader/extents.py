@@ -158,7 +158,7 @@ def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterat
 
     A parent that is smaller than its child ends in zeros [2.6.2.6.3].
     """
-    pending = [(0, offset, length)]
+    pending = [(0, offset, length)] if length else []
     while pending:
         depth, offset, length = pending.pop()
         layer = layers[depth]
