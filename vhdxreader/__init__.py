@@ -8,7 +8,8 @@ with vhdxreader.open("disk.vhdx") as disk:
 from __future__ import annotations
 
 from . import header as _header
-from .chain import Parent, Policy, open_disk
+from .chain import Errors, Parent, Policy, open_disk
+from .check import Report, check
 from .errors import (
     CorruptImageError,
     DirtyLogError,
@@ -26,6 +27,7 @@ from .errors import (
 from .extents import Extent, Kind
 from .image import VhdxImage
 from .locator import ParentLocator
+from .lost import Lost
 from .source import PathOrFile, open_source
 from .stream import VirtualDisk
 
@@ -35,11 +37,13 @@ __all__ = [
     "Extent",
     "Finding",
     "Kind",
+    "Lost",
     "NotVhdxError",
     "ParentError",
     "ParentLocator",
     "ParentMismatchError",
     "ParentNotFoundError",
+    "Report",
     "Severity",
     "Tried",
     "TruncatedImageError",
@@ -47,12 +51,20 @@ __all__ = [
     "VhdxError",
     "VhdxImage",
     "VirtualDisk",
+    "check",
     "is_vhdx",
     "open",
 ]
 
 
-def open(file: PathOrFile, *, parent: Parent | None = None, parents: Policy = "relative") -> VirtualDisk:
+def open(
+    file: PathOrFile,
+    *,
+    parent: Parent | None = None,
+    parents: Policy = "relative",
+    log: str = "replay",
+    errors: Errors = "raise",
+) -> VirtualDisk:
     """The virtual disk in an image, as a read-only file object.
 
     `file` is a path, which is opened and closed, or a seekable binary file object, which is borrowed: the image starts
@@ -69,11 +81,17 @@ def open(file: PathOrFile, *, parent: Parent | None = None, parents: Policy = "r
 
     Only regular files are opened as parents, and only one that matches the child's linkage is used [2.6.2.6.3].
 
+    `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
+    wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
+
+    `errors` says what a read does where the image does not hold what it should, or a parent is not open: "raise", or
+    "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either.
+
     Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
     `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
     where the file itself cannot be opened or read.
     """
-    return open_disk(file, parent=parent, parents=parents)
+    return open_disk(file, parent=parent, parents=parents, log=log, errors=errors)
 
 
 def is_vhdx(file: PathOrFile) -> bool:

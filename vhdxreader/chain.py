@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeAlias, get_args
+from functools import partial
+from typing import Literal, TypeAlias, get_args
 
 from . import header as headers
 from . import spec
@@ -22,6 +23,7 @@ from .source import AnyPath, PathOrFile, Source, open_regular, open_source
 from .stream import VirtualDisk
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
+Errors: TypeAlias = Literal["raise", "zero"]
 Policy: TypeAlias = "NamedPolicy | Callable[[ParentLocator], Parent | None] | None"
 
 
@@ -49,14 +51,17 @@ def open_disk(
     *,
     parent: Parent | None = None,
     parents: Policy = "relative",
-    open_image: Callable[[Source], VhdxImage] = VhdxImage,
+    log: str = "replay",
+    errors: Errors = "raise",
 ) -> VirtualDisk:
-    """The virtual disk in an image; see `vhdxreader.open`. `open_image` opens each file of the chain alike."""
-    chain = open_chain(file, parent=parent, parents=parents, open_image=open_image)
+    """The virtual disk in an image; see `vhdxreader.open`. Each file of the chain is opened alike."""
+    if errors not in get_args(Errors):
+        raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
+    chain = open_chain(file, parent=parent, parents=parents, open_image=partial(VhdxImage, log=log))
     if chain.error is not None:
         chain.close()
         raise chain.error
-    return VirtualDisk(chain.opened, chain.borrowed)
+    return VirtualDisk(chain.opened, chain.borrowed, salvage=errors == "zero")
 
 
 def open_chain(

@@ -24,7 +24,7 @@ class Finding:
     """One deviation from the specification, met at a place in the file.
 
     `rule` is a stable id (see `vhdxreader.rules`), `section` a section of [MS-VHDX], `offset` a byte offset in the
-    file or None where no single place is meant.
+    file or None where no single place is meant. `means` says what a breach of the rule means for the data.
     """
 
     rule: str
@@ -32,6 +32,7 @@ class Finding:
     message: str
     offset: int | None
     section: str
+    means: str = ""
 
     def __str__(self) -> str:
         return f"{self.severity.name}: {self.message}{_where(self.offset, self.rule, self.section)}"

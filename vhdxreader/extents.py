@@ -77,10 +77,10 @@ class AddressMap:
         self.source = source
         self.size = geometry.virtual_disk_size
         self.has_parent = geometry.has_parent
-        self._bat = bat
+        self.bat = bat
         self._bitmaps = SectorBitmaps(source, bat, occupied)
         self._file_size = source.size
-        self._occupied = tuple(occupied)
+        self.occupied = tuple(occupied)
         self._occupied_end = max(span.end for span in occupied)
         self._block_size = geometry.block_size
         self._joint = min(geometry.block_size, self._bitmaps.page_span)
@@ -100,11 +100,11 @@ class AddressMap:
         """Why the ERROR run at `offset` cannot be read."""
         block = offset // self._block_size
         try:
-            word = self._bat.payload(block)
+            word = self.bat.payload(block)
         except VhdxError as error:
             return error
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
-        entry_offset = self._bat.entry_offset(self._bat.geometry.payload_index(block))
+        entry_offset = self.bat.entry_offset(self.bat.geometry.payload_index(block))
         if state == _PARTIALLY_PRESENT and not self.has_parent:
             message = f"payload block {block} is partially present, but the disk has no parent"
             return breach("payload.partially_present", message, entry_offset)
@@ -128,7 +128,7 @@ class AddressMap:
         block, within = divmod(offset, self._block_size)
         length = min(length, self._block_size - within)
         try:
-            word = self._bat.payload(block)
+            word = self.bat.payload(block)
         except VhdxError:
             return length, Kind.ERROR, 0
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
@@ -151,7 +151,7 @@ class AddressMap:
     def _collision(self, block: int, start: int) -> Span | None:
         """The structure that the block at file offset `start` overlaps. The part of the last block that lies behind the
         virtual disk's end need not exist."""
-        return collision(self._occupied, start, start + min(self._block_size, self.size - block * self._block_size))
+        return collision(self.occupied, start, start + min(self._block_size, self.size - block * self._block_size))
 
 
 def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[tuple[int, int, Run]]:

@@ -11,13 +11,15 @@ import os
 import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import BinaryIO, TypeAlias
 
 from .errors import TruncatedImageError
 
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 PathOrFile: TypeAlias = "AnyPath | BinaryIO"
+
+_ZEROS = memoryview(bytes(1 << 20))
 
 # A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
 _OPEN_FLAGS = os.O_RDONLY
@@ -56,6 +58,10 @@ class Source(ABC):
         self.read_into(memoryview(buffer), offset)
         return bytes(buffer)
 
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
+        yield start, end
+
     @abstractmethod
     def close(self) -> None:
         """Give back what the source itself opened. Further reads raise `ValueError`."""
@@ -83,6 +89,9 @@ class DescriptorSource(Source):
         if self._fd < 0:
             raise ValueError("I/O operation on closed image")
         return os.preadv(self._fd, (buffer,), offset)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        return _data_ranges(self._fd, start, end)
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -113,6 +122,16 @@ class FileObjectSource(Source):
         with self._lock:
             self._file.seek(offset)
             return _read_into(self._file, buffer)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        raw = getattr(self._file, "raw", self._file)
+        if type(raw) is not io.FileIO:  # a subclass, or what wraps a file, need not show the file's own bytes
+            return super().data_ranges(start, end)
+        with self._lock:
+            position = raw.tell()
+            ranges = list(_data_ranges(raw.fileno(), start, end))
+            raw.seek(position)  # a buffer around it relies on that
+        return iter(ranges)
 
     def close(self) -> None:
         if self.path is not None:
@@ -164,6 +183,31 @@ def _check_regular(status: os.stat_result) -> None:
 
 def _identity(status: os.stat_result) -> Hashable:
     return status.st_dev, status.st_ino
+
+
+def fill_zeros(buffer: memoryview) -> None:
+    """Make all bytes of a buffer zero."""
+    for start in range(0, len(buffer), len(_ZEROS)):
+        part = buffer[start : start + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]
+
+
+def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Moves the descriptor's position."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield start, end
+        return
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+                yield start, end
+            return
+        hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        if start < hole:
+            yield start, hole
+        start = hole
 
 
 def _read_into(file: BinaryIO, buffer: memoryview) -> int:

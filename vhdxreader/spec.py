@@ -90,3 +90,13 @@ class BitmapState(IntEnum):
 
 # Log [2.3]
 LOG_SECTOR_SIZE = 4 * KB
+LOG_ENTRY_SIGNATURE = b"loge"  # 2.3.1.1
+LOG_ENTRY_HEADER_SIZE = 64
+LOG_DESCRIPTOR_SIZE = 32
+ZERO_DESCRIPTOR_SIGNATURE = b"zero"  # 2.3.1.2
+DATA_DESCRIPTOR_SIGNATURE = b"desc"  # 2.3.1.3
+DATA_SECTOR_SIGNATURE = b"data"  # 2.3.1.4
+LEADING_BYTES = 8  # of an update's 4 KB, kept in its descriptor
+TRAILING_BYTES = 4
+LOG_TARGETS_START = REGION_TABLE_OFFSETS[0]  # identifier and headers are never logged
+MAX_LOG_ZERO_RANGES = 1 << 21  # of replay, which keeps 16 bytes for each; more than a log of 64 MB holds descriptors
