@@ -46,6 +46,7 @@ class OverlaySource(Source):
     def __init__(self, base: Source, size: int, zeros: Ranges, sectors: Sectors) -> None:
         self.name = base.name
         self.path = base.path
+        self.identity = base.identity
         self.size = max(size, base.size)
         self.zeros = zeros
         self.sectors = sectors

@@ -59,6 +59,7 @@ SECTOR_SIZES = (512, 4096)
 LOCATOR_VHDX = UUID("B04AEFB7-D19E-4A81-B789-25B8E9445913")  # 2.6.2.6.1
 LOCATOR_HEADER_SIZE = 20
 LOCATOR_ENTRY_SIZE = 12
+MAX_CHAIN_LENGTH = 256  # files, the child and all its ancestors; our own limit
 
 # Blocks and the BAT [2.4, 2.5]
 BAT_ENTRY_SIZE = 8
