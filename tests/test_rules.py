@@ -167,6 +167,7 @@ HEADER_CASES = [
     ),
     noted("header.log_version_unused", lambda: disk(overrides={"header.log_version": 1}), HEADER2),
     refused("header.log_location", lambda: logged(overrides={"header.log_offset": MB + 512}), HEADER2),
+    refused("header.log_past_end", lambda: logged(overrides={"header.log_offset": 64 * MB}), HEADER2),
     noted("header.log_location_unused", lambda: disk(overrides={"header.log_offset": 512}), HEADER2),
     noted("header.no_log", lambda: disk(overrides={"header.log_length": 0}), HEADER2),
     noted("header.reserved", lambda: disk(overrides={"header.reserved": b"\1"}), HEADER2),
