@@ -89,7 +89,7 @@ def lengths(image: Image) -> list[int]:
     rng = random.Random(1)
     step = image.file.length / LENGTHS
     every = [int(i * step) if i % 2 else rng.randrange(int(i * step), int((i + 1) * step)) for i in range(LENGTHS)]
-    return every if FULL else every[:: LENGTHS // 64]
+    return [*(every if FULL else every[:: LENGTHS // 64]), image.file.length]
 
 
 def needed(image: Image) -> int:

@@ -191,7 +191,7 @@ LOG_CASES = [
         "log.too_many_ranges",
         lambda: logged((0, LogEntry(1, descriptors=[Zero(n * MB, 4 * KB) for n in (20, 22)], last=23 * MB))),
         LOG,
-        limits={"spec.MAX_LOG_ZERO_RANGES": 1, "ranges._STRETCH": 1},
+        limits={"spec.MAX_LOG_ZERO_RANGES": 1, "ranges.STRETCH": 1},
     ),
     noted(
         "log.file_offsets", lambda: logged((8 * KB, LogEntry(1, tail=8 * KB, last=512))), LOG + 8 * KB, "log.replayed"
