@@ -71,6 +71,13 @@ class Findings:
         if self.counts[rule_id] <= self._keep:
             self._found.append(Finding(rule.id, rule.severity, message, offset, rule.section, rule.means))
 
+    def has_enough(self, rule_id: str) -> bool:
+        """Whether no more findings of a rule are kept; if so, one more breach of it was counted."""
+        if self.counts[rule_id] < self._keep:
+            return False
+        self.counts[rule_id] += 1
+        return True
+
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found)
 
