@@ -1,14 +1,15 @@
 """An independent writer of VHDX test images, from the format alone: it imports nothing of the package.
 
     image = dynamic(10 * MB, blocks={0: full(b"boot"), 3: zeroed()})
-    path = image.save(tmp_path / "disk.vhdx")        # sparse; or image.open(): a file object; or image.tobytes()
+    path = image.save(tmp_path / "disk.vhdx")        # sparse; or image.open(), image.tobytes()
     image.expected(0, 10 * MB)                       # what a right reader returns, by what was asked for
     image.patch("header2.version", 2).fix_checksums()
     image.reread(0, 512)                             # the same, by the bytes as they are now; or `MustFail`
 
-Blocks lie out of order and places that must not be read hold junk, so that no reader passes by luck. All offsets,
-lengths and sizes are bytes. What can be asked for is in `builder_spec` (`Spec` first of all), logs are in `builder_log`, the two
-models in `builder_model`, the structures in `builder_layout`; all public names are here.
+Blocks lie out of order and places that must not be read hold junk, so that no reader passes by luck. All
+offsets, lengths and sizes are bytes. What can be asked for is in `builder_spec` (`Spec` first of all), logs
+are in `builder_log`, the two models in `builder_model`, the structures in `builder_layout`; all public names
+are here.
 """
 
 from __future__ import annotations
@@ -22,20 +23,49 @@ from typing import Any
 
 import builder_layout as layout
 from builder_base import (
-    GB, JUNK, KB, MB, NO_GUID, TB, Field, SparseFile, SparseReader, StructureWriter, Value, align_up, crc32c, junk, pattern,
-)  # fmt: skip
+    GB,
+    JUNK,
+    KB,
+    MB,
+    NO_GUID,
+    TB,
+    Field,
+    SparseFile,
+    SparseReader,
+    StructureWriter,
+    Value,
+    align_up,
+    crc32c,
+    junk,
+    pattern,
+)
 from builder_layout import IS_REQUIRED, IS_USER, IS_VIRTUAL_DISK, ITEM_GUIDS, bat_entry
 from builder_log import LOG_GUID, Data, Log, LogEntry, Update, Zero, damaged, diff, replay, run
 from builder_model import Geometry, MustFail, Parent, expected, reread
 from builder_spec import (
-    Block, Item, Junk, Locator, Region, Spec, full, not_present, partial, reserved, split, undefined, unmapped, zeroed,
-)  # fmt: skip
+    Block,
+    Item,
+    Junk,
+    Locator,
+    Region,
+    Spec,
+    full,
+    not_present,
+    partial,
+    reserved,
+    split,
+    undefined,
+    unmapped,
+    zeroed,
+)
 
 __all__ = [
-    "GB", "IS_REQUIRED", "IS_USER", "IS_VIRTUAL_DISK", "ITEM_GUIDS", "JUNK", "KB", "LOG_GUID", "MB", "NO_GUID", "TB", "Block", "Data",
-    "Field", "Geometry", "Image", "Item", "Junk", "Locator", "Log", "LogEntry", "MustFail", "Region", "SparseFile", "Spec", "Update",
-    "Zero", "bat_entry", "build", "crc32c", "damaged", "diff", "differencing", "dirty", "dynamic", "fixed", "full", "hide", "junk",
-    "not_present", "partial", "pattern", "replay", "reserved", "run", "split", "undefined", "unmapped", "with_log", "zeroed",
+    "GB", "IS_REQUIRED", "IS_USER", "IS_VIRTUAL_DISK", "ITEM_GUIDS", "JUNK", "KB", "LOG_GUID", "MB",
+    "NO_GUID", "TB", "Block", "Data", "Field", "Geometry", "Image", "Item", "Junk", "Locator",
+    "Log", "LogEntry", "MustFail", "Region", "SparseFile", "Spec", "Update", "Zero", "bat_entry",
+    "build", "crc32c", "damaged", "diff", "differencing", "dirty", "dynamic", "fixed", "full",
+    "hide", "junk", "not_present", "partial", "pattern", "replay", "reserved", "run", "split",
+    "undefined", "unmapped", "with_log", "zeroed",
 ]  # fmt: skip
 
 
@@ -102,7 +132,8 @@ class Image:
     # ---- what a reader must make of it
 
     def expected(self, offset: int = 0, length: int | None = None, parent: Parent = None) -> bytes:
-        """The disk's bytes by what the spec asked for, or `MustFail`. Clipped at the disk's end, as a read is.
+        """The disk's bytes by what the spec asked for, or `MustFail`. Clipped at the disk's end, as a read
+        is.
 
         `parent` is an image, or a function (offset, length) -> bytes; the default is the spec's.
         """
@@ -110,7 +141,8 @@ class Image:
         return expected(self.spec, offset, self.size if length is None else length, parent)
 
     def reread(self, offset: int = 0, length: int | None = None, parent: Parent = None) -> bytes:
-        """The disk's bytes by what the file holds now, after `patch`, `truncate` or `replayed`, or `MustFail`.
+        """The disk's bytes by what the file holds now, after `patch`, `truncate` or `replayed`, or
+        `MustFail`.
 
         Takes headers, log and region tables as built; follows the metadata, the BAT and the bitmaps.
         """
@@ -118,7 +150,9 @@ class Image:
         return reread(self.file, self.region_offset, self.region_length, offset, length, parent)
 
     def replayed(self, entries: Iterable[LogEntry] | None = None) -> Image:
-        """The image after replay of these entries, tail to head; by default all of the log's, by sequence number."""
+        """The image after replay of these entries, tail to head; by default all of the log's, by sequence
+        number.
+        """
         return replace(self, file=replay(self.file, self.spec.log.in_sequence if entries is None else entries))
 
     # ---- breaking it, in place; each gives the image back
@@ -139,7 +173,9 @@ class Image:
         return self
 
     def fix_checksums(self, *names: str) -> Image:
-        """Compute checksums anew: header1, header2, region1, region2, log[0], log[1], ...; without names all of them."""
+        """Compute checksums anew: header1, header2, region1, region2, log[0], log[1], ...; without names all
+        of them.
+        """
         for name, size in layout.CHECKSUMMED.items():
             if not names or name in names:
                 at = self.fields[f"{name}.signature"].offset
@@ -196,7 +232,7 @@ def differencing(
     parent_path: str = "parent.vhdx",
     **more: Any,
 ) -> Image:
-    """A differencing disk on `parent`, which it expects at `parent_path`: blocks not given are the parent's."""
+    """A differencing disk on `parent`, expected at `parent_path`: blocks not given are the parent's."""
     more.setdefault("locator", Locator.to(parent.data_write_guid, parent_path))
     return build(Spec("differencing", virtual_size, blocks=blocks or {}, parent=parent, **more))
 
@@ -205,7 +241,7 @@ def differencing(
 
 
 def hide(image: Image, *ranges: tuple[int, int]) -> tuple[Image, list[Update]]:
-    """A copy of `image` that holds zeros in these ranges (file offset, length), and the updates that restore them."""
+    """A copy of `image` with zeros in these (file offset, length), and the updates that restore them."""
     stale = image.copy()
     for offset, length in ranges:
         stale.file.zero(offset, length)
@@ -215,8 +251,8 @@ def hide(image: Image, *ranges: tuple[int, int]) -> tuple[Image, list[Update]]:
 def dirty(stale: Image, updates: Sequence[Update], *, per_entry: int = 100, at: int = 0, first: int = 1) -> Image:
     """A copy of `stale` with a log whose replay applies `updates`, `per_entry` of them in each entry.
 
-    The entries lie from ring offset `at` on and are numbered from `first`; FlushedFileOffset is the file's length,
-    LastFileOffset what it becomes. `replayed()` gives the image after replay.
+    The entries lie from ring offset `at` on and are numbered from `first`; FlushedFileOffset is the file's
+    length, LastFileOffset what it becomes. `replayed()` gives the image after replay.
     """
     groups = [updates[i : i + per_entry] for i in range(0, len(updates), per_entry)] or [[]]
     log, now = stale.spec.log, stale.file.length
@@ -226,7 +262,7 @@ def dirty(stale: Image, updates: Sequence[Update], *, per_entry: int = 100, at: 
 
 
 def with_log(image: Image, log: Log) -> Image:
-    """A copy of `image` with another log, of the same length, in place of its own; both headers name its GUID."""
+    """A copy of `image` with another log of the same length in its place; both headers name its GUID."""
     if log.length != image.spec.log.length:
         raise ValueError(f"a log of {log.length} bytes does not fit in the place of one of {image.spec.log.length}")
     changed = replace(image, spec=replace(image.spec, log=log), file=image.file.copy())

@@ -104,7 +104,7 @@ class SparseFile:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file with holes where nothing was written; gives the path back."""
-        with open(path, "wb") as out:
+        with Path(path).open("wb") as out:
             for start, piece in self.pieces():
                 out.seek(start)
                 out.write(piece)
@@ -188,9 +188,11 @@ Fields = Sequence[tuple[str, str, Value]]
 
 @dataclass
 class StructureWriter:
-    """Writes structures field by field, keeps where each field went, and lets `overrides` replace any of them.
+    """Writes structures field by field, keeps where each field went, and lets `overrides` replace any of
+    them.
 
-    A field's full name is `prefix.name`. `header.version` and `region.bat.length` (no digit) stand for both copies.
+    A field's full name is `prefix.name`. `header.version` and `region.bat.length` (no digit) stand for both
+    copies.
     """
 
     file: SparseFile

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from builder_base import KB, MB, Fields, SparseFile, StructureWriter, align_up, junk
@@ -49,7 +50,10 @@ def place(image: Image) -> None:
     spec = image.spec
     lengths = region_lengths(spec)
     at = end = MB
-    for name in [*spec.order, *(region.name for region in spec.extra_regions if region.name not in spec.order)]:
+    for name in [
+        *spec.order,
+        *(region.name for region in spec.extra_regions if region.name not in spec.order),
+    ]:
         start = spec.offsets.get(name, align_up(at, MB))
         if name == "blocks":
             stop = place_blocks(image, start)
@@ -60,8 +64,8 @@ def place(image: Image) -> None:
         at = at if name in spec.offsets else stop
     image.junk_offset = image.region_offset.pop("junk", 0)
     image.region_length = {name: lengths[name] for name in image.region_offset}
-    chosen = [at + block_bytes(spec, n) for n, at in image.block_offset.items() if spec.block(n).file_offset is not None]
-    image.file.truncate(max([end, *chosen]))
+    ends = (at + block_bytes(spec, n) for n, at in image.block_offset.items())
+    image.file.truncate(max([end, *ends]))
 
 
 def region_lengths(spec: Spec) -> dict[str, int]:
@@ -96,7 +100,9 @@ def block_bytes(spec: Spec, n: int) -> int:
 
 
 def shuffled(spec: Spec) -> list[tuple[str, int]]:
-    """All blocks that lie in the file, in a fixed order in which none follows its predecessor; an unpadded one comes last."""
+    """All blocks that lie in the file, in a fixed order in which none follows its predecessor; one cut short
+    comes last.
+    """
     listed = range(spec.geometry.blocks) if spec.kind == "fixed" else spec.blocks
     units = [("block", n) for n in sorted(listed) if spec.block(n).in_file]
     chunks = spec.chunks_with_partial_blocks() | set(spec.bitmap_states)
@@ -106,8 +112,9 @@ def shuffled(spec: Spec) -> list[tuple[str, int]]:
     rng = random.Random(len(units))
     while True:
         rng.shuffle(units)
-        if len(units) < 2 or all(b != (a[0], a[1] + 1) for a, b in zip(units, [*units, *last][1:], strict=False)):
-            return units + last
+        order = units + last
+        if len(units) < 2 or all(b != (a[0], a[1] + 1) for a, b in pairwise(order)):
+            return order
 
 
 # ---- the header section
@@ -124,7 +131,7 @@ def write_file_type(image: Image, writer: StructureWriter) -> None:
 def write_headers(image: Image, writer: StructureWriter) -> None:
     """Two headers; the older one has other GUIDs than the current one."""
     spec = image.spec
-    for name, offset, number in (("header1", HEADER1, spec.sequence_numbers[0]), ("header2", HEADER2, spec.sequence_numbers[1])):
+    for name, offset, number in zip(("header1", "header2"), (HEADER1, HEADER2), spec.sequence_numbers, strict=True):
         current = number == max(spec.sequence_numbers)
         header: Fields = [
             ("signature", "4s", b"head"),
@@ -146,8 +153,12 @@ def write_region_tables(image: Image, writer: StructureWriter) -> None:
     regions = {region.name: region for region in regions_of(image) if region.name not in image.spec.without}
     first = [name for name in image.spec.region_order if name in regions]
     for prefix, at in (("region1", REGION1), ("region2", REGION2)):
-        count = len(regions)
-        table: Fields = [("signature", "4s", b"regi"), ("checksum", "I", 0), ("entry_count", "I", count), ("reserved", "I", 0)]
+        table: Fields = [
+            ("signature", "4s", b"regi"),
+            ("checksum", "I", 0),
+            ("entry_count", "I", len(regions)),
+            ("reserved", "I", 0),
+        ]
         at = writer.put(at, prefix, table)
         for name in dict.fromkeys([*first, *regions]):
             entry: Fields = [
@@ -163,22 +174,33 @@ def write_region_tables(image: Image, writer: StructureWriter) -> None:
 
 def regions_of(image: Image) -> list[Region]:
     lengths = image.region_length
-    usual = [Region("bat", BAT_GUID, lengths["bat"], 1), Region("metadata", METADATA_GUID, lengths["metadata"], 1)]
-    return [*usual, *image.spec.extra_regions]
+    return [
+        Region("bat", BAT_GUID, lengths["bat"], 1),
+        Region("metadata", METADATA_GUID, lengths["metadata"], 1),
+        *image.spec.extra_regions,
+    ]
 
 
 # ---- metadata
 
 
 def write_metadata(image: Image, writer: StructureWriter) -> None:
-    """The table and the items, which lie in another order than the table has, unaligned, with junk between them."""
+    """The table, and the items in another order, unaligned, with junk between them.
+
+    The last entry stands there a second time behind the end, as in Windows' images; EntryCount excludes it.
+    """
     spec = image.spec
     items = {item.name: item for item in [*usual_items(image), *spec.extra_items] if item.name not in spec.without}
     offsets = item_offsets(spec, items)
     if Junk.GAPS in spec.junk:
         end = max([64 * KB, *(offsets[name] + len(item.data) for name, item in items.items())])
         image.file.write(image.metadata_offset + 64 * KB, junk(min(end + 64, spec.metadata_length) - 64 * KB))
-    table: Fields = [("signature", "8s", b"metadata"), ("reserved", "H", 0), ("entry_count", "H", len(items)), ("reserved2", "20s", b"")]
+    table: Fields = [
+        ("signature", "8s", b"metadata"),
+        ("reserved", "H", 0),
+        ("entry_count", "H", len(items)),
+        ("reserved2", "20s", b""),
+    ]
     at = writer.put(image.metadata_offset, "metadata", table)
     for name in dict.fromkeys([*spec.item_order, *items]):
         entry: Fields = [
@@ -191,6 +213,8 @@ def write_metadata(image: Image, writer: StructureWriter) -> None:
         at = writer.put(at, f"metadata.{name}", entry)
         image.item_offset[name] = image.metadata_offset + offsets[name]
         write_item(image, writer, items[name])
+    if Junk.GAPS in spec.junk and items:
+        image.file.write(at, image.file.read(at - 32, 32))
 
 
 def item_fields(image: Image) -> dict[str, Fields]:
@@ -207,15 +231,23 @@ def item_fields(image: Image) -> dict[str, Fields]:
 
 
 def usual_items(image: Image) -> list[Item]:
-    """The items of `item_fields`, and a locator if there is one; `write_item` puts their fields in, with the overrides."""
+    """The items of `item_fields` and a locator, if there is one, as zeros of the right size: `write_item`
+    fills them.
+    """
     spec = image.spec
-    contents = {name: bytes(StructureWriter(SparseFile()).put(0, name, fields)) for name, fields in item_fields(image).items()}
+    sizes = {name: StructureWriter(SparseFile()).put(0, name, fields) for name, fields in item_fields(image).items()}
     if spec.locator:
-        contents["parent_locator"] = bytes(write_locator(StructureWriter(SparseFile()), 0, spec.locator))
+        sizes["parent_locator"] = write_locator(StructureWriter(SparseFile()), 0, spec.locator)
+    contents = {name: bytes(size) for name, size in sizes.items()}
     contents |= {name: data for name, data in spec.item_data.items() if name in ITEM_GUIDS}
     about_the_file = ("file_parameters", "parent_locator")
     return [
-        Item(name, ITEM_GUIDS[name], data, IS_REQUIRED if name in about_the_file else IS_REQUIRED | IS_VIRTUAL_DISK)
+        Item(
+            name,
+            ITEM_GUIDS[name],
+            data,
+            IS_REQUIRED if name in about_the_file else IS_REQUIRED | IS_VIRTUAL_DISK,
+        )
         for name, data in contents.items()
     ]
 
@@ -272,7 +304,11 @@ def write_bat(image: Image, writer: StructureWriter) -> None:
     entries = {geometry.block_index(n): payload_entry(image, n) for n in {*image.block_offset, *spec.blocks}}
     for chunk in {*image.bitmap_offset, *spec.bitmap_states}:
         entries[geometry.bitmap_index(chunk)] = bat_entry(spec.bitmap_state(chunk), image.bitmap_offset.get(chunk, 0))
-    index_of = {"bat": int, "block": geometry.block_index, "bitmap": geometry.bitmap_index}
+    index_of: dict[str, Callable[[int], int]] = {
+        "bat": lambda index: index,
+        "block": geometry.block_index,
+        "bitmap": geometry.bitmap_index,
+    }
     for name, value in spec.overrides.items():
         what, bracket, n = name.rstrip("]").partition("[")
         if bracket and what in index_of and isinstance(value, int):
@@ -286,11 +322,8 @@ def write_bat(image: Image, writer: StructureWriter) -> None:
 
 def payload_entry(image: Image, n: int) -> int:
     block = image.spec.block(n)
-    if block.in_file:
-        offset = image.block_offset[n]
-    else:
-        offset = image.junk_offset if block.file_offset is None else block.file_offset
-    return bat_entry(block.state, offset, block.reserved_bits)
+    stale = image.junk_offset if block.file_offset is None else block.file_offset
+    return bat_entry(block.state, image.block_offset.get(n, stale), block.reserved_bits)
 
 
 def write_words(file: SparseFile, start: int, words: Mapping[int, int]) -> None:
@@ -324,15 +357,20 @@ def write_payload(image: Image) -> None:
 
 
 def junk_places(spec: Spec, n: int) -> set[int]:
-    """Offsets in block n from which up to 1 MB is junk where nothing is written: the first and the last MB of one that is
-    not FULLY_PRESENT, and what lies behind the disk's end."""
+    """Offsets in block n from which up to 1 MB is junk where nothing is written.
+
+    They are the first and the last MB of a block that is not FULLY_PRESENT, and what lies behind the disk's
+    end.
+    """
     size, used = block_bytes(spec, n), spec.used(n)
     behind = {used} if used < size else set()
     return behind if spec.block(n).state == 6 else behind | {0, max(0, size - MB)}
 
 
 def bitmap(spec: Spec, chunk: int) -> bytes:
-    """A sector bitmap block: the true bits of PARTIALLY_PRESENT blocks, elsewhere junk, or all ones for a whole block."""
+    """A sector bitmap block: the true bits of PARTIALLY_PRESENT blocks, elsewhere junk, or all ones for a
+    whole block.
+    """
     ratio = spec.geometry.chunk_ratio
     out = bytearray(b"\xa5" * MB if Junk.BITS in spec.junk else MB)
     per_block = spec.block_size // spec.sector_size // 8

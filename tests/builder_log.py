@@ -1,18 +1,19 @@
 """Logs for the test image builder: entries to the byte, any damage to them, and a naive model of replay.
 
-    entry = LogEntry(5, tail=0, descriptors=[Zero(3 * MB, 8 * KB), Data(4 * MB, page)], overrides={"data[0].low": 4})
+    entry = LogEntry(5, descriptors=[Zero(3 * MB, 8 * KB), Data(4 * MB, page)], overrides={"data[0].low": 4})
     log = Log(entries=[(0, entry)], guid=LOG_GUID)
 
-All offsets, lengths and sizes are bytes; a ring offset counts from the log's start and may wrap around its end.
+All offsets, lengths and sizes are bytes; a ring offset counts from the log's start and may wrap around its
+end.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from builder_base import KB, MB, NO_GUID, Fields, SparseFile, StructureWriter, Value, crc32c
+from builder_base import KB, MB, NO_GUID, Fields, SparseFile, StructureWriter, Value, crc32c, pack
 
 SECTOR = 4 * KB
 LOG_GUID = uuid.UUID("106e106e-0000-4000-8000-000000000001")
@@ -51,10 +52,15 @@ Update = Zero | Data
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One log entry. `overrides` replaces fields by name: signature, checksum, entry_length, tail, sequence_number,
-    descriptor_count, reserved, log_guid, flushed_file_offset, last_file_offset; desc[i].signature, .trailing_bytes, .leading_bytes,
-    .file_offset, .sequence_number, and for a zero descriptor .reserved, .zero_length; data[i].signature, .high, .data, .low with i
-    counting data sectors only. `fix_checksum` says whether the checksum covers the overridden bytes or the right ones.
+    """One log entry. `flushed` and `last` are FlushedFileOffset and LastFileOffset.
+
+    `overrides` replaces fields by name:
+        signature checksum entry_length tail sequence_number descriptor_count reserved log_guid
+        flushed_file_offset last_file_offset
+        desc[i].  signature file_offset sequence_number, trailing_bytes leading_bytes or reserved zero_length
+        data[i].  signature high data low, where i counts data sectors only
+    `fix_checksum` False leaves the checksum of the entry as it was before the overrides. `extra_sectors` of
+    zeros at the end count in EntryLength and under the checksum, but no descriptor explains them.
     """
 
     sequence: int
@@ -65,6 +71,7 @@ class LogEntry:
     descriptors: Sequence[Update] = ()
     overrides: Mapping[str, Value] = field(default_factory=dict)
     fix_checksum: bool = True
+    extra_sectors: int = 0
 
     @property
     def data(self) -> list[Data]:
@@ -77,24 +84,23 @@ class LogEntry:
 
     def __len__(self) -> int:
         """Bytes in the ring."""
-        return SECTOR * (self.descriptor_sectors + len(self.data))
+        return SECTOR * (self.descriptor_sectors + len(self.data) + self.extra_sectors)
 
     def __bool__(self) -> bool:
         return True
 
     def tobytes(self) -> bytes:
         """The entry as it lies in the ring, from its first sector on."""
-        right = bytearray(self._encode(StructureWriter(SparseFile(len(self)))))
         writer = StructureWriter(SparseFile(len(self)), self.overrides)
-        out = bytearray(self._encode(writer))
-        checksum = crc32c(out if self.fix_checksum else right).to_bytes(4, "little")
-        wanted = writer.override("checksum", checksum)
-        out[4:8] = wanted.to_bytes(4, "little") if isinstance(wanted, int) else bytes(wanted)  # type: ignore[arg-type]
+        out = self._encode(writer)
+        covered = out if self.fix_checksum else self._encode(StructureWriter(SparseFile(len(self))))
+        length = int.from_bytes(covered[8:12], "little")
+        checksum = pack("I", writer.override("checksum", crc32c(covered[:length])))
         writer.reject_unused()
-        return bytes(out)
+        return out[:4] + checksum + out[8:]
 
     def _encode(self, writer: StructureWriter) -> bytes:
-        """All but the checksum."""
+        """The entry with a checksum of zero."""
         at = writer.put(0, "", self._header())
         for i, update in enumerate(self.descriptors):
             at = writer.put(at, f"desc[{i}]", self._descriptor(update))
@@ -120,15 +126,27 @@ class LogEntry:
 
     def _descriptor(self, update: Update) -> Fields:
         if isinstance(update, Zero):
-            kind: Fields = [("signature", "4s", b"zero"), ("reserved", "I", 0), ("zero_length", "Q", update.length)]
+            kind: Fields = [
+                ("signature", "4s", b"zero"),
+                ("reserved", "I", 0),
+                ("zero_length", "Q", update.length),
+            ]
         else:
             trailing, leading = update.data[-4:], update.data[:8]
-            kind = [("signature", "4s", b"desc"), ("trailing_bytes", "4s", trailing), ("leading_bytes", "8s", leading)]
+            kind = [
+                ("signature", "4s", b"desc"),
+                ("trailing_bytes", "4s", trailing),
+                ("leading_bytes", "8s", leading),
+            ]
         return [*kind, ("file_offset", "Q", update.offset), ("sequence_number", "Q", self.sequence)]
 
     def _data_sector(self, update: Data) -> Fields:
-        high, low = self.sequence >> 32, self.sequence & 0xFFFFFFFF
-        return [("signature", "4s", b"data"), ("high", "I", high), ("data", "4084s", update.data[8:-4]), ("low", "I", low)]
+        return [
+            ("signature", "4s", b"data"),
+            ("high", "I", self.sequence >> 32),
+            ("data", "4084s", update.data[8:-4]),
+            ("low", "I", self.sequence & 0xFFFFFFFF),
+        ]
 
 
 Entries = Sequence[tuple[int, LogEntry]]
@@ -152,24 +170,24 @@ class Log:
         """Write the ring into an image."""
         for ring_offset, entry in self.entries:
             data = entry.tobytes()
-            for at, piece in self.pieces(ring_offset, len(data)):
-                file.write(log_offset + at, data[piece.start : piece.stop])
+            for at, start, stop in self.pieces(ring_offset, len(data)):
+                file.write(log_offset + at, data[start:stop])
 
     def fix_checksum(self, file: SparseFile, log_offset: int, ring_offset: int, length: int) -> None:
         """Compute an entry's checksum anew, in place."""
-        data = b"".join(file.read(log_offset + at, len(piece)).ljust(len(piece), b"\0") for at, piece in self.pieces(ring_offset, length))
+        pieces = self.pieces(ring_offset, length)
+        data = b"".join(file.read(log_offset + at, stop - start) for at, start, stop in pieces)
         checksum = crc32c(data[:4] + bytes(4) + data[8:])
         file.write(log_offset + ring_offset % self.length + 4, checksum.to_bytes(4, "little"))
 
-    def pieces(self, ring_offset: int, length: int) -> Iterator[tuple[int, range]]:
-        """(ring offset, range of an entry's bytes): one piece, or two for an entry that wraps."""
+    def pieces(self, ring_offset: int, length: int) -> list[tuple[int, int, int]]:
+        """(ring offset, start and stop in the entry's bytes): one piece, or two for an entry that wraps."""
         if length > self.length or ring_offset % SECTOR:
             raise ValueError(f"an entry of {length} bytes cannot lie at {ring_offset} of a ring of {self.length}")
         start = ring_offset % self.length
         first = min(length, self.length - start)
-        yield start, range(first)
-        if first < length:
-            yield 0, range(first, length)
+        pieces = [(start, 0, first), (0, first, length)]
+        return pieces if first < length else pieces[:1]
 
 
 def run(
@@ -199,19 +217,23 @@ def run(
     return entries
 
 
-def damaged(entries: Entries, index: int, *, fix_checksum: bool = True, **overrides: Value) -> list[tuple[int, LogEntry]]:
+def damaged(
+    entries: Entries, index: int, *, fix_checksum: bool = True, **overrides: Value
+) -> list[tuple[int, LogEntry]]:
     """A copy of `entries` in which one has some fields overridden (see `LogEntry`)."""
     changed = list(entries)
     offset, entry = changed[index]
-    changed[index] = offset, replace(entry, overrides={**entry.overrides, **overrides}, fix_checksum=fix_checksum)
+    changed[index] = (
+        offset,
+        replace(entry, overrides={**entry.overrides, **overrides}, fix_checksum=fix_checksum),
+    )
     return changed
 
 
 def diff(old: SparseFile, new: SparseFile) -> list[Update]:
     """The updates that make `new` of `old`, in 4 KB pages; pages that become zero are joined into ranges."""
-    pages = {at for file in (old, new) for start, piece in file.pieces() for at in range(start // SECTOR, (start + len(piece) - 1) // SECTOR + 1)}
     updates: list[Update] = []
-    for at in (SECTOR * page for page in sorted(pages)):
+    for at in sorted(pages(old) | pages(new)):
         before, after = (file.read(at, SECTOR).ljust(SECTOR, b"\0") for file in (old, new))
         last = updates[-1] if updates else None
         if before == after:
@@ -225,8 +247,18 @@ def diff(old: SparseFile, new: SparseFile) -> list[Update]:
     return updates
 
 
+def pages(file: SparseFile) -> set[int]:
+    """Offsets of the 4 KB pages of which something was written."""
+    found: set[int] = set()
+    for start, piece in file.pieces():
+        found.update(range(start // SECTOR * SECTOR, start + len(piece), SECTOR))
+    return found
+
+
 def replay(file: SparseFile, entries: Iterable[LogEntry]) -> SparseFile:
-    """The file after these entries, the first being the tail and the last the head: what replay must make of it."""
+    """The file after these entries, the first being the tail and the last the head: what replay must make of
+    it.
+    """
     out = file.copy()
     head: LogEntry | None = None
     for head in entries:

@@ -1,7 +1,8 @@
 """What a right reader must return: two models, naive on purpose, that share only the block arithmetic.
 
-`expected` computes from what the test asked for and never looks at the file; `reread` computes from the file's bytes, so
-that it holds for a patched or truncated one too. Both raise `MustFail` where a read must be an error. All offsets are bytes.
+`expected` computes from what the test asked for and never looks at the file; `reread` computes from the
+file's bytes, so that it holds for a patched or truncated one too. Both raise `MustFail` where a read must be
+an error. All offsets are bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from builder_spec import Spec
 
 
-class MustFail(Exception):
-    """A right reader must not return data for this range. `offset` is that of the first bad byte of the virtual disk."""
+class MustFail(Exception):  # noqa: N818  it is what must happen, not an error of ours
+    """A right reader must not return data for this range; `offset` is the virtual disk's first bad byte."""
 
     def __init__(self, reason: str, offset: int = 0) -> None:
         super().__init__(f"{reason}, at {offset} of the virtual disk")
@@ -26,13 +27,17 @@ class MustFail(Exception):
         self.offset = offset
 
 
-class HasExpected(Protocol):
+class HasSpec(Protocol):
     """What a parent must offer; an `Image` does."""
+
+    @property
+    def spec(self) -> Spec: ...
 
     def expected(self, offset: int, length: int) -> bytes: ...
 
 
-Parent = HasExpected | Callable[[int, int], bytes] | None
+Parent = HasSpec | Callable[[int, int], bytes] | None
+"""A parent as the models take it: an image, or a function (offset, length) -> bytes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Geometry:
         return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
 
     def parts(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-        """(block, start in the block, end in the block) of a range of the virtual disk, clipped at its end."""
+        """(block, start in the block, end in the block) of a range of the virtual disk, clipped to it."""
         end = min(offset + length, self.virtual_size)
         while offset < end:
             n, start = divmod(offset, self.block_size)
@@ -90,42 +95,84 @@ def from_parent(parent: Parent, offset: int, length: int) -> bytes:
     return data.ljust(length, b"\0")
 
 
-# -------------------------------------------------------------------------------------------- from what the test asked for
+# ---- from what the test asked for
+
+Piece = tuple[int, int, bytes | MustFail | None]
+"""(start, stop) of the virtual disk and what is there: bytes, an error, or None for what the parent has."""
 
 
 def expected(spec: Spec, offset: int, length: int, parent: Parent) -> bytes:
-    """The virtual disk's bytes as the blocks of `spec` define them."""
-    return b"".join(expected_part(spec, n, start, stop, parent) for n, start, stop in spec.geometry.parts(offset, length))
+    """The virtual disk's bytes as the blocks of `spec`, and below them its parents', define them.
+
+    Goes down the chain in a loop, with a list of the ranges that are still wanted; what no image covers is zero.
+    """
+    end = max(offset, min(offset + length, spec.virtual_size))
+    out = bytearray(end - offset)
+    failures: list[MustFail] = []
+    wanted = [(offset, end)]
+    while wanted:
+        below: list[tuple[int, int]] = []
+        for at, stop, what in (piece for span in wanted for piece in pieces(spec, *span)):
+            if what is None:
+                below.append((at, stop))
+            elif isinstance(what, MustFail):
+                failures.append(what)
+            else:
+                out[at - offset : stop - offset] = what
+        wanted = below
+        if parent is None or callable(parent):
+            for at, stop in wanted:
+                try:
+                    out[at - offset : stop - offset] = from_parent(parent, at, stop - at)
+                except MustFail as failure:
+                    failures.append(failure)
+            break
+        spec, parent = parent.spec, parent.spec.parent
+    if failures:
+        raise min(failures, key=lambda failure: failure.offset)
+    return bytes(out)
 
 
-def expected_part(spec: Spec, n: int, start: int, stop: int, parent: Parent) -> bytes:
-    """Bytes [start, stop) of block n."""
-    state, base = spec.block(n).state, n * spec.block_size
-    if state in (4, 5):
-        raise MustFail(f"block {n} is in reserved state {state}", base + start)
-    if state == 7 and spec.kind != "differencing":
-        raise MustFail(f"block {n} is PARTIALLY_PRESENT in a {spec.kind} disk", base + start)
-    if state == 7 and spec.bitmap_state(n // spec.geometry.chunk_ratio) != 6:
-        raise MustFail(f"block {n} has no sector bitmap", base + start)
-    if state == 0 and spec.kind == "differencing":
-        return from_parent(parent, base + start, stop - start)
-    if state == 7:
-        return b"".join(expected_sectors(spec, n, start, stop, parent))
-    return wanted_content(spec, n).read(start, stop - start)
-
-
-def expected_sectors(spec: Spec, n: int, start: int, stop: int, parent: Parent) -> Iterator[bytes]:
-    """Bytes [start, stop) of a PARTIALLY_PRESENT block, sector by sector."""
-    present, own = set(spec.block(n).sectors), wanted_content(spec, n)
-    while start < stop:
-        end = min(stop, (start // spec.sector_size + 1) * spec.sector_size)
-        if start // spec.sector_size in present:
-            yield own.read(start, end - start)
+def pieces(spec: Spec, offset: int, end: int) -> Iterator[Piece]:
+    """What one image itself says of [offset, end), block by block, up to its end."""
+    for n, start, stop in spec.geometry.parts(offset, end - offset):
+        state, base = spec.block(n).state, n * spec.block_size
+        reason = why_unreadable(spec, n)
+        if reason:
+            yield base + start, base + stop, MustFail(reason, base + start)
+        elif state == 0 and spec.kind == "differencing":
+            yield base + start, base + stop, None
+        elif state == 7:
+            yield from sector_pieces(spec, n, start, stop)
         else:
-            while end < stop and end // spec.sector_size not in present:
-                end = min(stop, end + spec.sector_size)
-            yield from_parent(parent, n * spec.block_size + start, end - start)
-        start = end
+            yield base + start, base + stop, wanted_content(spec, n).read(start, stop - start)
+
+
+def why_unreadable(spec: Spec, n: int) -> str:
+    """Why a read of block n must be an error, or nothing."""
+    state = spec.block(n).state
+    if state in (4, 5):
+        return f"block {n} is in reserved state {state}"
+    if state == 7 and spec.kind != "differencing":
+        return f"block {n} is PARTIALLY_PRESENT in a {spec.kind} disk"
+    if state == 7 and spec.bitmap_state(n // spec.geometry.chunk_ratio) != 6:
+        return f"block {n} has no sector bitmap"
+    return ""
+
+
+def sector_pieces(spec: Spec, n: int, start: int, stop: int) -> Iterator[Piece]:
+    """Bytes [start, stop) of a PARTIALLY_PRESENT block: each sector of its own, and what lies between them."""
+    base, size = n * spec.block_size, spec.sector_size
+    own = wanted_content(spec, n)
+    for sector in sorted(spec.block(n).sectors):
+        at, end = max(start, sector * size), min(stop, (sector + 1) * size)
+        if at < end:
+            if start < at:
+                yield base + start, base + at, None
+            yield base + at, base + end, own.read(at, end - at)
+            start = end
+    if start < stop:
+        yield base + start, base + stop, None
 
 
 def wanted_content(spec: Spec, n: int) -> SparseFile:
@@ -136,7 +183,7 @@ def wanted_content(spec: Spec, n: int) -> SparseFile:
     return block
 
 
-# ------------------------------------------------------------------------------------------------ from the file's own bytes
+# ---- from the file's own bytes
 
 KNOWN_ITEMS = {
     uuid.UUID("CAA16737-FA36-4D43-B3B6-33F0AA44E76B"): ("file parameters", 8),
@@ -153,7 +200,12 @@ def number(data: bytes) -> int:
 
 
 def reread(
-    file: SparseFile, offsets: Mapping[str, int], lengths: Mapping[str, int], offset: int, length: int | None, parent: Parent
+    file: SparseFile,
+    offsets: Mapping[str, int],
+    lengths: Mapping[str, int],
+    offset: int,
+    length: int | None,
+    parent: Parent,
 ) -> bytes:
     """The virtual disk's bytes as metadata, BAT and bitmaps in `file` define them now."""
     geometry = read_geometry(file, offsets["metadata"], lengths["metadata"])
@@ -269,12 +321,18 @@ class Rereader:
         if state != 6:
             raise MustFail(f"block {n} has no sector bitmap", base + start)
         self.present(bitmap, MB, base + start)
+
+        def present(at: int) -> bool:
+            sector = (base + at) // size - chunk * (1 << 23)
+            byte = self.bytes_at(bitmap + sector // 8, 1, base + at)[0]
+            return bool(byte >> sector % 8 & 1)
+
         while start < stop:
             end = min(stop, (start // size + 1) * size)
-            sector = (base + start) // size - chunk * (1 << 23)
-            byte = self.bytes_at(bitmap + sector // 8, 1, base + start)[0]
-            if byte >> sector % 8 & 1:
+            if present(start):
                 yield self.bytes_at(at + start, end - start, base + start)
             else:
+                while end < stop and not present(end):
+                    end = min(stop, end + size)
                 yield from_parent(self.parent, base + start, end - start)
             start = end

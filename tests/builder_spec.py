@@ -1,4 +1,5 @@
-"""What can be asked of the test image builder: blocks, items, regions, locators, and `Spec`, which holds them together.
+"""What can be asked of the test image builder: blocks, items, regions, locators, and `Spec`, which holds them
+together.
 
 All offsets, lengths and sizes are bytes.
 """
@@ -19,13 +20,20 @@ VHDX_LOCATOR = uuid.UUID("B04AEFB7-D19E-4A81-B789-25B8E9445913")
 
 
 class Junk(Flag):
-    """Where to leave bytes that no right reader looks at."""
+    """Where to leave bytes that no right reader looks at.
+
+    STALE    FileOffsetMB of the blocks given in states 0 to 3, which point at junk
+    SECTORS  absent sectors of a PARTIALLY_PRESENT block; the last block behind the disk's end
+    BITS     sector bitmap bits of blocks that are not PARTIALLY_PRESENT
+    GAPS     the header section's reserved part; between metadata items; behind the last entry of the
+             metadata table and of the BAT
+    """
 
     NONE = 0
-    STALE = auto()  # FileOffsetMB of the blocks given in states 0 to 3, pointing at junk
-    SECTORS = auto()  # absent sectors of a PARTIALLY_PRESENT block; the last block behind the disk's end
-    BITS = auto()  # sector bitmap bits of blocks that are not PARTIALLY_PRESENT
-    GAPS = auto()  # the reserved part of the header section; between the metadata items; behind the last BAT entry
+    STALE = auto()
+    SECTORS = auto()
+    BITS = auto()
+    GAPS = auto()
     ALL = STALE | SECTORS | BITS | GAPS
 
 
@@ -33,10 +41,12 @@ class Junk(Flag):
 class Block:
     """One payload block as a test wants it: made by `full`, `partial`, `zeroed` and so on.
 
-    `data` is from the block's start, or by offset in the block; None is a recognisable pattern, over the whole of a block up
-    to 4 MB, else over 64 KB at the start, in the middle and at the end. `sectors` are those whose bitmap bit is 1: numbers in
-    the block, alone or with the bytes of that one sector. `file_offset` asks for a place in the file (a multiple of 1 MB; the test
-    takes care that it is free), or in states 0 to 3 for a stale FileOffsetMB. `reserved_bits` are bits 3 to 19 of the BAT entry.
+    data           from the block's start, or {offset in it: bytes}; None is a recognisable pattern, over the
+                   whole of a block up to 4 MB, else over 64 KB at the start, in the middle and at the end
+    sectors        those whose bitmap bit is 1: numbers in the block, alone or with the bytes of that sector
+    file_offset    a place in the file, a multiple of 1 MB (the test takes care that it is free); in states 0
+                   to 3 a stale FileOffsetMB
+    reserved_bits  bits 3 to 19 of the BAT entry
     """
 
     state: int
@@ -47,7 +57,9 @@ class Block:
 
     @property
     def in_file(self) -> bool:
-        """Whether the block takes space in the file; one in a reserved state does, so that nothing else explains the error."""
+        """Whether it takes space in the file. In a reserved state it does, so that nothing but the state is
+        wrong.
+        """
         return self.state >= 4
 
 
@@ -77,7 +89,7 @@ def reserved(state: int = 4) -> Block:
 
 
 def full(data: bytes | Mapping[int, bytes] | None = None, *, file_offset: int | None = None) -> Block:
-    """State 6: `data` from the block's start, or {offset in the block: bytes}, or a pattern; zeros elsewhere."""
+    """State 6: `data` from the block's start, or {offset in it: bytes}, or a pattern; zeros elsewhere."""
     return Block(6, data, file_offset=file_offset)
 
 
@@ -95,7 +107,9 @@ def split(disk: bytes, block_size: int = MB) -> dict[int, Block]:
 
 @dataclass(frozen=True)
 class Item:
-    """A metadata item beside the usual ones. `offset` is from the region's start; None lets the builder choose."""
+    """A metadata item beside the usual ones. `offset` is from the region's start; None lets the builder
+    choose.
+    """
 
     name: str
     guid: uuid.UUID
@@ -117,7 +131,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Locator:
-    """A parent locator: pairs in table order, so that keys can be given twice; text goes in as UTF-16LE, bytes as they are."""
+    """A parent locator: (key, value) in table order, also twice; text becomes UTF-16LE, bytes stay raw."""
 
     pairs: Sequence[tuple[str | bytes, str | bytes]]
     type: uuid.UUID = VHDX_LOCATOR
@@ -130,51 +144,52 @@ class Locator:
 
 @dataclass(frozen=True)
 class Spec:
-    """All that can be chosen about an image; `build` turns it into one.
-
-    identity      `name` goes into patterns and GUIDs, so that two like images differ; GUIDs left None are derived from the rest
-    layout        `order` in the file of log, metadata, bat, junk, blocks and any extra region's name; `offsets` puts one of them elsewhere,
-                  at the test's own risk; `block_order` of ("block", n) and ("bitmap", chunk), by default a fixed shuffle in which no block
-                  follows its predecessor; `pad_last_block` False lets the last block, the last in the file, end with the virtual disk
-    bitmaps       `bitmap_states` by chunk; by default 6 where a block needs one, else 0
-    metadata      `item_order` in the table, `item_offsets` from the region's start, `item_data` instead of an item's usual bytes
-    breaking      `without` drops metadata items and regions by name; `overrides` replaces any field (`image.fields` lists the names;
-                  `header.` and `region.` mean both copies) and the raw BAT entries `bat[index]`, `block[n]`, `bitmap[chunk]`, all before
-                  checksums are computed
-    """
+    """All that can be chosen about an image; `build` turns it into one."""
 
     kind: str = "dynamic"
     virtual_size: int = 10 * MB
     block_size: int = MB
     sector_size: int = 512
     physical_sector_size: int = 4096
+
     blocks: Mapping[int, Block] = field(default_factory=dict)
+    # by chunk; those not given are 6 where a block needs them, else 0
     bitmap_states: Mapping[int, int] = field(default_factory=dict)
     parent: Parent = None
     locator: Locator | None = None
     log: Log = field(default_factory=Log)
 
+    # `name` goes into patterns and GUIDs, so that two images of the same shape differ
     name: str = ""
     creator: str | bytes = "vhdxreader test builder"
     sequence_numbers: tuple[int, int] = (7, 8)
+    # those left None are derived from the rest
     file_write_guid: uuid.UUID | None = None
     data_write_guid: uuid.UUID | None = None
     disk_id: uuid.UUID | None = None
 
+    # in the file; names of extra regions may stand in it too. `offsets` puts one elsewhere, at the test's risk
     order: Sequence[str] = ("log", "metadata", "bat", "junk", "blocks")
     offsets: Mapping[str, int] = field(default_factory=dict)
+    # ("block", n) and ("bitmap", chunk); None is a fixed shuffle in which no block follows its predecessor
     block_order: Sequence[tuple[str, int]] | None = None
+    # False: the last block is the last in the file and ends with the virtual disk
     pad_last_block: bool = True
+
     extra_regions: Sequence[Region] = ()
     region_order: Sequence[str] = ("bat", "metadata")
     metadata_length: int = MB
     extra_items: Sequence[Item] = ()
+    # in the table; `item_offsets` are from the region's start, `item_data` replaces an item's usual bytes
     item_order: Sequence[str] = ()
     item_offsets: Mapping[str, int] = field(default_factory=dict)
     item_data: Mapping[str, bytes] = field(default_factory=dict)
 
     junk: Junk = Junk.ALL
+    # metadata items and regions that the tables shall lack, by name
     without: Set[str] = frozenset()
+    # any field by its name (`image.fields` has them all; `header.` and `region.` stand for both copies), and
+    # raw BAT entries: bat[index], block[n], bitmap[chunk]. Checksums are computed afterwards
     overrides: Mapping[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -201,7 +216,7 @@ class Spec:
         return min(self.block_size, self.virtual_size - n * self.block_size)
 
     def content(self, n: int) -> dict[int, bytes]:
-        """The bytes of block n that are its own, by offset in the block; the rest is zero, or the parent's."""
+        """The bytes of block n that are its own, by offset in it; the rest is zero, or the parent's."""
         block = self.block(n)
         if block.state == 7:
             size, sectors = self.sector_size, block.sectors

@@ -175,8 +175,8 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
 
 
 def _is_in_place(item: MetadataItem, region: Region) -> bool:
-    if item.offset == 0 and item.length == 0:
-        return True
+    if item.length == 0:
+        return item.offset == 0
     start = region.offset + spec.METADATA_TABLE_SIZE
     return item.length <= spec.MAX_ITEM_LENGTH and start <= item.offset and item.offset + item.length <= region.end
 
@@ -222,9 +222,12 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     """The decoded item, or None where it is missing or not whole."""
     item = known.get(guid)
     kind = KNOWN_ITEMS[guid]
-    unneeded = "" if kind.needed else "_unneeded"
     if item is None:
-        findings.add(f"item.missing{unneeded}", f"there is no metadata item {kind.name}", region.offset)
+        findings.add(
+            "item.missing" if kind.needed else "item.missing_unneeded",
+            f"there is no metadata item {kind.name}",
+            region.offset,
+        )
         return None
     flags = (item.is_virtual_disk, item.is_required)
     if flags != (kind.is_virtual_disk, True):
@@ -232,7 +235,7 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
         findings.add("item.flags", message, item.entry_offset)
     if item.length < kind.size:
         message = f"{kind.name} has {item.length} bytes, expected {kind.size}"
-        findings.add(f"item.length{unneeded}", message, item.entry_offset)
+        findings.add("item.length", message, item.entry_offset)
         return None
     if item.length > kind.size:
         findings.add("item.long", f"{kind.name} has {item.length} bytes, expected {kind.size}", item.entry_offset)

@@ -175,7 +175,6 @@ _RULES = (
     _refuse("item.missing", "2.6.2", CorruptImageError, "file parameters, disk size and logical sector size are there"),
     _warn("item.missing_unneeded", "2.6.2", "virtual disk ID and physical sector size are there"),
     _refuse("item.length", "2.6.2", CorruptImageError, "a known metadata item has its length at least"),
-    _warn("item.length_unneeded", "2.6.2", "virtual disk ID and physical sector size have their length"),
     _warn("item.long", "2.6.2", "a known metadata item is not longer than specified", "its first bytes are used"),
     _warn("item.flags", "2.6.2", "a known metadata item has the flags that are specified for it"),
     _refuse(
