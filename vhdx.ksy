@@ -112,7 +112,7 @@ instances:
       Which of the two headers is in force: the one with the greater sequence
       number, if both have the right signature; 0 if neither has. A header
       whose checksum is wrong does not count, which is not checked here.
-    doc-ref: '[MS-VHDX] section 2.2.2.1'
+    doc-ref: '[MS-VHDX] section 2.2.2'
     -webide-parse-mode: eager
   current_header:
     value: 'current_header_number == 2 ? header_2 : header_1'
@@ -949,7 +949,7 @@ types:
         type: payload_block
         if: is_present
         doc: The block, as far as the file reaches.
-        doc-ref: '[MS-VHDX] section 2.4.1'
+        doc-ref: '[MS-VHDX] section 2.4'
         -webide-parse-mode: lazy
   bat_sector_bitmap_entry:
     -webide-representation: '{state} {ofs_block}'
@@ -994,11 +994,11 @@ types:
         type: sector_bitmap_block
         if: is_present
         doc: The bitmap.
-        doc-ref: '[MS-VHDX] section 2.4.2'
+        doc-ref: '[MS-VHDX] section 2.4'
         -webide-parse-mode: lazy
   payload_block:
     doc: The contents of a part of the disk, not read until asked for.
-    doc-ref: '[MS-VHDX] section 2.4.1'
+    doc-ref: '[MS-VHDX] section 2.4'
     instances:
       data:
         pos: 0
@@ -1010,7 +1010,7 @@ types:
       Says for each logical sector of a chunk of a differencing disk whether
       it is in this file (1) or has to be asked of the parent (0). Only looked
       at for blocks that are partially present.
-    doc-ref: '[MS-VHDX] section 2.4.2'
+    doc-ref: '[MS-VHDX] section 2.4'
     instances:
       bitmap:
         pos: 0

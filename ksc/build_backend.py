@@ -36,17 +36,13 @@ def prepare_metadata_for_build_editable(metadata_directory: str, config_settings
     return build_meta.prepare_metadata_for_build_editable(metadata_directory, config_settings)
 
 
-def build_wheel(
-    wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
-) -> str:
+def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
     _generate()
     shutil.rmtree("build/lib", ignore_errors=True)  # setuptools would ship what an earlier build left there
     return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
 
 
-def build_editable(
-    wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
-) -> str:
+def build_editable(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
     _generate()
     return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
 
@@ -60,6 +56,4 @@ def _generate() -> None:
     try:
         generate.generate()
     except generate.GenerateError as error:
-        raise SystemExit(
-            f"error: {error}"
-        ) from None  # a sentence; an exception would be shown with its traceback
+        raise SystemExit(f"error: {error}") from None  # a sentence; an exception would be shown with its traceback

@@ -172,9 +172,7 @@ def _npm_problem(output: str) -> str:
     return code[1] if code else "npm ci failed"
 
 
-def _run(
-    command: list[str], cwd: str | None = None, timeout: float | None = None
-) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], cwd: str | None = None, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=cwd,

@@ -8,6 +8,8 @@ with vhdxreader.open("disk.vhdx") as disk:
 from __future__ import annotations
 
 from . import header as _header
+from .chain import Errors, Parent, Policy, open_disk
+from .check import Report, check
 from .errors import (
     CorruptImageError,
     DirtyLogError,
@@ -17,12 +19,15 @@ from .errors import (
     ParentMismatchError,
     ParentNotFoundError,
     Severity,
+    Tried,
     TruncatedImageError,
     UnsupportedImageError,
     VhdxError,
 )
 from .extents import Extent, Kind
 from .image import VhdxImage
+from .locator import ParentLocator
+from .lost import Lost
 from .source import PathOrFile, open_source
 from .stream import VirtualDisk
 
@@ -32,36 +37,61 @@ __all__ = [
     "Extent",
     "Finding",
     "Kind",
+    "Lost",
     "NotVhdxError",
     "ParentError",
+    "ParentLocator",
     "ParentMismatchError",
     "ParentNotFoundError",
+    "Report",
     "Severity",
+    "Tried",
     "TruncatedImageError",
     "UnsupportedImageError",
     "VhdxError",
     "VhdxImage",
     "VirtualDisk",
+    "check",
     "is_vhdx",
     "open",
 ]
 
 
-def open(file: PathOrFile) -> VirtualDisk:
+def open(
+    file: PathOrFile,
+    *,
+    parent: Parent | None = None,
+    parents: Policy = "relative",
+    log: str = "replay",
+    errors: Errors = "raise",
+) -> VirtualDisk:
     """The virtual disk in an image, as a read-only file object.
 
     `file` is a path, which is opened and closed, or a seekable binary file object, which is borrowed: the image starts
     at its offset 0, it is never closed, and its position is moved by reads.
 
-    Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`; and
-    `OSError` where the file itself cannot be opened or read.
+    `parent` is the parent of a differencing image: a path, a file object, or an opened disk, which stays open for the
+    caller to close. Without it, and for the parent's own parents, `parents` says where they may come from:
+
+    - "relative": where the image's relative_path points to from its folder, `..` included;
+    - "inside": the same, but never out of the folder of `file`, with symbolic links resolved;
+    - "all": also volume and absolute paths where this system can name them;
+    - None: from nowhere; reads that need a parent raise `ParentNotFoundError`;
+    - a callable: gets the `ParentLocator`, gives a path, a file object, an opened disk or None.
+
+    Only regular files are opened as parents, and only one that matches the child's linkage is used [2.6.2.6.3].
+
+    `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
+    wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
+
+    `errors` says what a read does where the image does not hold what it should, or a parent is not open: "raise", or
+    "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either.
+
+    Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
+    `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
+    where the file itself cannot be opened or read.
     """
-    source = open_source(file)
-    try:
-        return VirtualDisk([VhdxImage(source)])
-    except BaseException:
-        source.close()
-        raise
+    return open_disk(file, parent=parent, parents=parents, log=log, errors=errors)
 
 
 def is_vhdx(file: PathOrFile) -> bool:

@@ -34,7 +34,12 @@ class Geometry:
     @property
     def chunk_ratio(self) -> int:
         """Payload blocks that one sector bitmap block describes [2.4]."""
-        return spec.SECTORS_PER_BITMAP * self.sector_size // self.block_size
+        return self.chunk_size // self.block_size
+
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of the virtual disk that one sector bitmap block describes [2.4]."""
+        return spec.SECTORS_PER_BITMAP * self.sector_size
 
     @property
     def payload_blocks(self) -> int:

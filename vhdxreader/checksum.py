@@ -15,6 +15,11 @@ def checksum(structure: bytes | memoryview) -> int:
     return crc32c(structure[CHECKSUM_OFFSET + 4 :], crc)
 
 
+def extended(crc: int, more: bytes | memoryview) -> int:
+    """`checksum` of a structure whose first piece gave `crc`, over its next piece."""
+    return crc32c(more, crc)
+
+
 def stored_checksum(structure: bytes | memoryview) -> int:
     """The Checksum field itself."""
     return int.from_bytes(structure[CHECKSUM_OFFSET : CHECKSUM_OFFSET + 4], "little")

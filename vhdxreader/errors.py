@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Severity(IntEnum):
@@ -24,7 +24,7 @@ class Finding:
     """One deviation from the specification, met at a place in the file.
 
     `rule` is a stable id (see `vhdxreader.rules`), `section` a section of [MS-VHDX], `offset` a byte offset in the
-    file or None where no single place is meant.
+    file or None where no single place is meant. `means` says what a breach of the rule means for the data.
     """
 
     rule: str
@@ -32,6 +32,7 @@ class Finding:
     message: str
     offset: int | None
     section: str
+    means: str = ""
 
     def __str__(self) -> str:
         return f"{self.severity.name}: {self.message}{_where(self.offset, self.rule, self.section)}"
@@ -88,21 +89,28 @@ class DirtyLogError(VhdxError):
     """The log must be replayed and cannot be, or must not be by the caller's wish."""
 
 
+class Tried(NamedTuple):
+    """A place where a parent was looked for: the locator's `key` that names it, or the caller's keyword."""
+
+    key: str
+    place: str
+    reason: str  # why it was not taken
+
+
 class ParentError(VhdxError):
-    """A differencing image's parent cannot serve."""
+    """A differencing image's parent cannot serve; `tried` are the places where it was looked for."""
+
+    tried: tuple[Tried, ...] = ()
 
 
 class ParentNotFoundError(ParentError, FileNotFoundError):
-    """No parent was found; `tried` lists pairs of place and reason."""
+    """No parent was found, or a read needs one that is not open."""
 
-    tried: tuple[tuple[str, str], ...] = ()
     _errno = errno.ENOENT
 
 
 class ParentMismatchError(ParentError):
-    """A parent was found, but it is not the one the child was made from; `tried` as in `ParentNotFoundError`."""
-
-    tried: tuple[tuple[str, str], ...] = ()
+    """A parent was found, but it is not the one the child was made from."""
 
 
 def _rebuild(kind: type[VhdxError], message: str, state: dict[str, Any]) -> VhdxError:

@@ -12,9 +12,11 @@ from typing import TypeAlias
 
 from . import spec
 from .bat import Bat
+from .bitmap import SectorBitmaps
 from .errors import VhdxError
 from .rules import breach
-from .spans import Span
+from .source import Source
+from .spans import Span, collision
 
 
 class Kind(Enum):
@@ -22,7 +24,7 @@ class Kind(Enum):
 
     DATA = "data"  # the file
     ZERO = "zero"  # nowhere: they are zeros by the block's state
-    ABSENT = "unallocated"  # the parent if there is one, else they are zeros
+    ABSENT = "unallocated"  # no file: they are zeros, or in a parent that is not open
     ERROR = "error"  # they cannot be read
 
 
@@ -30,6 +32,7 @@ class Kind(Enum):
 Run: TypeAlias = tuple[int, Kind, int]
 
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
+_PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
 _STATE_KINDS: dict[int, Kind] = {
     spec.PayloadState.NOT_PRESENT: Kind.ABSENT,
     spec.PayloadState.UNDEFINED: Kind.ZERO,
@@ -42,27 +45,42 @@ _STATE_KINDS: dict[int, Kind] = {
 class Extent:
     """`length` bytes at `offset` of the virtual disk.
 
-    `depth` counts files from the opened one (0) to its oldest ancestor. For DATA, `file_offset` is where the bytes are
-    in that file; for ERROR, `error` is what a read raises.
+    They come from the file `filename` of the chain, `depth` counts from the opened one (0) to its oldest ancestor. For
+    DATA, `file_offset` is where they are in that file; for ERROR, `error` is what a read raises.
     """
 
     offset: int
     length: int
     kind: Kind
     depth: int
+    filename: str
+    zero: bool  # whether they read as zeros without a look at any file
     file_offset: int | None = None
     error: VhdxError | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether the file itself says what the bytes are, as `qemu-img map` means it."""
+        return self.kind is Kind.DATA or self.kind is Kind.ZERO
+
+    @property
+    def data(self) -> bool:
+        """Whether the bytes are in the file."""
+        return self.kind is Kind.DATA
 
 
 class AddressMap:
     """The runs of one file. `occupied` are the structures that no block may overlap."""
 
-    def __init__(self, bat: Bat, file_size: int, occupied: Sequence[Span]) -> None:
+    def __init__(self, bat: Bat, source: Source, occupied: Sequence[Span]) -> None:
         geometry = bat.geometry
+        self.source = source
         self.size = geometry.virtual_disk_size
-        self._bat = bat
-        self._file_size = file_size
-        self._occupied = tuple(occupied)
+        self.has_parent = geometry.has_parent
+        self.bat = bat
+        self._bitmaps = SectorBitmaps(source, bat, occupied)
+        self._file_size = source.size
+        self.occupied = tuple(occupied)
         self._occupied_end = max(span.end for span in occupied)
         self._block_size = geometry.block_size
 
@@ -81,20 +99,25 @@ class AddressMap:
         """Why the ERROR run at `offset` cannot be read."""
         block = offset // self._block_size
         try:
-            word = self._bat.payload(block)
+            word = self.bat.payload(block)
         except VhdxError as error:
             return error
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
-        entry_offset = self._bat.entry_offset(self._bat.geometry.payload_index(block))
-        if state == spec.PayloadState.PARTIALLY_PRESENT:
+        entry_offset = self.bat.entry_offset(self.bat.geometry.payload_index(block))
+        if state == _PARTIALLY_PRESENT and not self.has_parent:
             message = f"payload block {block} is partially present, but the disk has no parent"
             return breach("payload.partially_present", message, entry_offset)
-        if state != _FULLY_PRESENT:
+        if state not in (_FULLY_PRESENT, _PARTIALLY_PRESENT):
             return breach("payload.state", f"payload block {block} has the unknown state {state}", entry_offset)
         span = self._collision(block, start)
         if span is not None:
             message = f"payload block {block} lies at {start:#x}, on the {span.name}"
             return breach("payload.overlap", message, entry_offset)
+        if state == _PARTIALLY_PRESENT:
+            try:
+                self._bitmaps.run_at(offset, 1)
+            except VhdxError as error:
+                return error
         missing = max(start + offset % self._block_size, self._file_size)
         message = f"payload block {block} lies at {start:#x}, but the file ends at {self._file_size:#x}"
         return breach("payload.past_end", message, missing)
@@ -104,24 +127,30 @@ class AddressMap:
         block, within = divmod(offset, self._block_size)
         length = min(length, self._block_size - within)
         try:
-            word = self._bat.payload(block)
+            word = self.bat.payload(block)
         except VhdxError:
             return length, Kind.ERROR, 0
-        state = word & spec.STATE_MASK
-        if state != _FULLY_PRESENT:
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        if state != _FULLY_PRESENT and not (state == _PARTIALLY_PRESENT and self.has_parent):
             return length, _STATE_KINDS.get(state, Kind.ERROR), 0
-        start = word & spec.FILE_OFFSET_MASK
-        where = start + within
-        inside = self._file_size - where
-        if inside <= 0 or (start < self._occupied_end and self._collision(block, start)):
+        if start < self._occupied_end and self._collision(block, start):
             return length, Kind.ERROR, 0
-        return min(length, inside), Kind.DATA, where
+        if state == _PARTIALLY_PRESENT:
+            try:
+                present, length = self._bitmaps.run_at(offset, length)
+            except VhdxError:
+                return length, Kind.ERROR, 0
+            if not present:
+                return length, Kind.ABSENT, 0
+        inside = self._file_size - start - within
+        if inside <= 0:
+            return length, Kind.ERROR, 0
+        return min(length, inside), Kind.DATA, start + within
 
     def _collision(self, block: int, start: int) -> Span | None:
         """The structure that the block at file offset `start` overlaps. The part of the last block that lies behind the
         virtual disk's end need not exist."""
-        end = start + min(self._block_size, self.size - block * self._block_size)
-        return next((span for span in self._occupied if start < span.end and span.start < end), None)
+        return collision(self.occupied, start, start + min(self._block_size, self.size - block * self._block_size))
 
 
 def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[tuple[int, int, Run]]:
@@ -129,7 +158,7 @@ def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterat
 
     A parent that is smaller than its child ends in zeros [2.6.2.6.3].
     """
-    pending = [(0, offset, length)]
+    pending = [(0, offset, length)] if length else []
     while pending:
         depth, offset, length = pending.pop()
         layer = layers[depth]
@@ -147,12 +176,32 @@ def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterat
             yield offset, depth, run
 
 
+def layer_error(layers: Sequence[AddressMap], depth: int, offset: int) -> VhdxError:
+    """Why the ERROR run at `offset` in the file at `depth` cannot be read; names that file unless it is the child."""
+    error = layers[depth].error_at(offset)
+    if depth:
+        error.message = f"parent {layers[depth].source.name}: {error.message}"
+    return error
+
+
 def extents(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[Extent]:
-    """The merged map of a chain over a range that lies inside the virtual disk."""
-    for start, depth, (size, kind, where) in chain_runs(layers, offset, length):
-        if kind is Kind.DATA:
-            yield Extent(start, size, kind, depth, file_offset=where)
-        elif kind is Kind.ERROR:
-            yield Extent(start, size, kind, depth, error=layers[depth].error_at(start))
-        else:
-            yield Extent(start, size, kind, depth)
+    """The merged map of a chain over a range that lies inside the virtual disk; neighbours alike are one extent."""
+    runs = chain_runs(layers, offset, length)
+    following = next(runs, None)
+    while following is not None:
+        start, depth, (size, kind, where) = following
+        following = next(runs, None)
+        # Zeros of a parent and those behind its end are the one kind of neighbours that comes in two runs.
+        while following is not None and kind is Kind.ZERO and following[1] == depth and following[2][1] is kind:
+            size += following[2][0]
+            following = next(runs, None)
+        yield Extent(
+            start,
+            size,
+            kind,
+            depth,
+            layers[depth].source.name,
+            zero=kind is Kind.ZERO or (kind is Kind.ABSENT and not layers[depth].has_parent),
+            file_offset=where if kind is Kind.DATA else None,
+            error=layer_error(layers, depth, start) if kind is Kind.ERROR else None,
+        )

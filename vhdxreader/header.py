@@ -37,6 +37,12 @@ class Header:
         """Whether the header names a log to replay."""
         return self.log_guid != spec.NIL_GUID
 
+    def log_is_in_place(self, file_size: int) -> bool:
+        """Whether the log lies behind the header section and inside the file, in whole megabytes, and is not empty."""
+        offset, length = self.log_offset, self.log_length
+        aligned = offset % spec.MB == 0 and length % spec.MB == 0
+        return aligned and length > 0 and offset >= spec.HEADER_SECTION_SIZE and offset + length <= file_size
+
 
 def is_vhdx(source: Source) -> bool:
     """Whether the file begins with the signature of a VHDX [2.2.1]; says nothing of the rest."""
@@ -95,8 +101,7 @@ def _validate_log_location(header: Header, file_size: int, findings: Findings) -
     if not header.has_log and length == 0:
         findings.add("header.no_log", "the log region has length 0", header.offset)
         return
-    aligned = offset % spec.MB == 0 and length % spec.MB == 0
-    if aligned and length and offset >= spec.HEADER_SECTION_SIZE and offset + length <= file_size:
+    if header.log_is_in_place(file_size):
         return
     rule = "header.log_location" if header.has_log else "header.log_location_unused"
     message = f"the log is said to be {length:#x} bytes at {offset:#x}; the file has {file_size:#x} bytes"

@@ -85,6 +85,8 @@ KNOWN_ITEMS = {
 def read_metadata(source: Source, region: Region, findings: Findings) -> Metadata | None:
     """All of the metadata that a reader needs, validated. None only where `findings` does not raise."""
     items = read_table(source, region, findings)
+    if items is None:
+        return None
     known = _select_known(items, region, findings)
     item = partial(_read_item, source, known, region, findings)
     parameters = item(spec.ITEM_FILE_PARAMETERS)
@@ -108,26 +110,27 @@ def read_metadata(source: Source, region: Region, findings: Findings) -> Metadat
     if parameters.reserved:
         offset = known[spec.ITEM_FILE_PARAMETERS].offset
         findings.add("file_parameters.reserved", "reserved flags of the file parameters are not zero", offset)
-    return metadata if _is_sound(metadata, known, findings) else None
+    _validate_values(metadata, known, findings)
+    return metadata
 
 
-def read_table(source: Source, region: Region, findings: Findings) -> tuple[MetadataItem, ...]:
-    """The entries of the metadata table, as they stand [2.6.1]."""
+def read_table(source: Source, region: Region, findings: Findings) -> tuple[MetadataItem, ...] | None:
+    """The entries of the metadata table, as they stand [2.6.1]. None only where `findings` does not raise."""
     size = spec.METADATA_TABLE_SIZE
     try:
         data = source.read_at(region.offset, size)
     except TruncatedImageError as error:
         findings.add("metadata.truncated", f"the metadata table is not whole: {error.message}", error.offset)
-        return ()
+        return None
     raw = grammar.decode("MetadataTable", data, region.offset)
     if raw.magic != spec.METADATA_SIGNATURE:
         message = f"the metadata table's signature is {raw.magic!r}, not {spec.METADATA_SIGNATURE!r}"
         findings.add("metadata_table.signature", message, region.offset)
-        return ()
+        return None
     if raw.num_entries > spec.MAX_METADATA_ENTRIES:
         message = f"the metadata table claims {raw.num_entries} entries, at most {spec.MAX_METADATA_ENTRIES} fit"
         findings.add("metadata_table.entry_count", message, region.offset)
-        return ()
+        return None
     entries = grammar.part(raw, "entries", region.offset)
     if raw.reserved or any(raw.reserved1) or any(entry.reserved or entry.reserved1 for entry in entries):
         findings.add("metadata_table.reserved", "reserved fields of the metadata table are not zero", region.offset)
@@ -160,6 +163,7 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
             _add(findings, "item.location", item, message)
         elif item.is_known:
             known[item.item_id] = item
+            _check_flags(item, findings)
         if not item.is_known and item.is_required:
             message = f"metadata item {item.name} is required, but not known"
             findings.add("item.unknown_required", message, item.entry_offset)
@@ -174,6 +178,18 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
     return known
 
 
+def is_block_size(size: int) -> bool:
+    """Whether a payload block can have this size in bytes [2.6.2.1]."""
+    return size & (size - 1) == 0 and spec.MIN_BLOCK_SIZE <= size <= spec.MAX_BLOCK_SIZE
+
+
+def _check_flags(item: MetadataItem, findings: Findings) -> None:
+    found, expected = (item.is_virtual_disk, item.is_required), (KNOWN_ITEMS[item.item_id].is_virtual_disk, True)
+    if found != expected:
+        message = f"{item.name} has IsVirtualDisk, IsRequired {found}; expected {expected}"
+        findings.add("item.flags", message, item.entry_offset)
+
+
 def _is_in_place(item: MetadataItem, region: Region) -> bool:
     if item.length == 0:
         return item.offset == 0
@@ -186,36 +202,28 @@ def _add(findings: Findings, rule: str, item: MetadataItem, message: str) -> Non
     findings.add(rule if item.is_known else f"{rule}_unknown", message, item.entry_offset)
 
 
-def _is_sound(metadata: Metadata, known: dict[UUID, MetadataItem], findings: Findings) -> bool:
-    """Whether the values that reads depend on are within the specification's limits [2.6.2]."""
-    sound = True
-
-    def broken(rule: str, message: str, guid: UUID) -> None:
-        nonlocal sound
-        sound = False
-        findings.add(rule, message, known[guid].offset)
-
+def _validate_values(metadata: Metadata, known: dict[UUID, MetadataItem], findings: Findings) -> None:
+    """The specification's limits to the values [2.6.2]."""
     block, sector, size = metadata.block_size, metadata.logical_sector_size, metadata.virtual_disk_size
-    if block & (block - 1) or not spec.MIN_BLOCK_SIZE <= block <= spec.MAX_BLOCK_SIZE:
+    if not is_block_size(block):
         message = f"BlockSize is {block:#x}, expected a power of two from 1 MB to 256 MB"
-        broken("file_parameters.block_size", message, spec.ITEM_FILE_PARAMETERS)
+        findings.add("file_parameters.block_size", message, known[spec.ITEM_FILE_PARAMETERS].offset)
     if sector not in spec.SECTOR_SIZES:
         message = f"the logical sector size is {sector}, expected 512 or 4096"
-        broken("logical_sector_size.value", message, spec.ITEM_LOGICAL_SECTOR_SIZE)
+        findings.add("logical_sector_size.value", message, known[spec.ITEM_LOGICAL_SECTOR_SIZE].offset)
     elif size % sector or size > spec.MAX_VIRTUAL_DISK_SIZE:
         message = f"the virtual disk size is {size}, expected a multiple of {sector} up to 64 TB"
-        broken("virtual_disk_size.value", message, spec.ITEM_VIRTUAL_DISK_SIZE)
+        findings.add("virtual_disk_size.value", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
     physical = metadata.physical_sector_size
     if physical is not None and physical not in spec.SECTOR_SIZES:
         message = f"the physical sector size is {physical}, expected 512 or 4096"
         findings.add("physical_sector_size.value", message, known[spec.ITEM_PHYSICAL_SECTOR_SIZE].offset)
     if metadata.has_parent and metadata.parent_locator is None:
         message = "HasParent is set, but there is no parent locator"
-        broken("parent_locator.missing", message, spec.ITEM_FILE_PARAMETERS)
+        findings.add("parent_locator.missing", message, known[spec.ITEM_FILE_PARAMETERS].offset)
     if metadata.parent_locator and not metadata.has_parent:
         message = "there is a parent locator, but HasParent is not set"
         findings.add("parent_locator.unexpected", message, metadata.parent_locator.offset)
-    return sound
 
 
 def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, findings: Findings, guid: UUID) -> Any:
@@ -225,14 +233,10 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     if item is None:
         findings.add(
             "item.missing" if kind.needed else "item.missing_unneeded",
-            f"there is no metadata item {kind.name}",
+            f"there is no metadata item {kind.name} in its place",
             region.offset,
         )
         return None
-    flags = (item.is_virtual_disk, item.is_required)
-    if flags != (kind.is_virtual_disk, True):
-        message = f"{kind.name} has IsVirtualDisk, IsRequired {flags}; expected {(kind.is_virtual_disk, True)}"
-        findings.add("item.flags", message, item.entry_offset)
     if item.length < kind.size:
         message = f"{kind.name} has {item.length} bytes, expected {kind.size}"
         findings.add("item.length", message, item.entry_offset)
@@ -242,5 +246,6 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     try:
         return grammar.decode(kind.structure, source.read_at(item.offset, kind.size), item.offset)
     except TruncatedImageError as error:
-        findings.add("metadata.truncated", f"{kind.name} is not whole: {error.message}", error.offset)
+        rule = "metadata.truncated" if kind.needed else "metadata.truncated_unneeded"
+        findings.add(rule, f"{kind.name} is not whole: {error.message}", error.offset)
         return None

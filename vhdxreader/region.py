@@ -106,10 +106,10 @@ def _validate_region(region: Region, file_size: int, findings: Findings) -> None
     if not aligned or region.offset < spec.HEADER_SECTION_SIZE or region.length == 0:
         rule = "region.location" if region.is_known else "region.location_unknown"
         findings.add(rule, f"region {region.name} is said to be {region.length:#x} bytes at {region.offset:#x}", at)
+    if region.end > file_size:
+        rule = "region.past_end" if region.is_known else "region.past_end_unknown"
+        findings.add(rule, f"region {region.name} ends at {region.end:#x}, the file at {file_size:#x}", at)
     if region.is_known:
-        if region.end > file_size:
-            message = f"region {region.name} ends at {region.end:#x}, the file at {file_size:#x}"
-            findings.add("region.past_end", message, at)
         if not region.required:
             findings.add("region.not_required", f"region {region.name} is not marked required", at)
     elif region.required:

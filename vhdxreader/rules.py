@@ -6,14 +6,20 @@ is refused, whatever cannot is a finding. Layer 0: imports only `errors`.
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from .errors import (
     CorruptImageError,
+    DirtyLogError,
     Finding,
     NotVhdxError,
+    ParentError,
+    ParentMismatchError,
+    ParentNotFoundError,
     Severity,
     TruncatedImageError,
     UnsupportedImageError,
@@ -46,19 +52,24 @@ class Findings:
     """What was met so far, in order.
 
     `add` raises for a rule that refuses the image; a collector made with `strict=False` only records, and whoever
-    called `add` goes on as far as it can.
+    called `add` goes on as far as it can. No more than `keep` findings of one rule are kept; `counts` has how many
+    there were.
     """
 
-    def __init__(self, *, strict: bool = True) -> None:
+    def __init__(self, *, strict: bool = True, keep: int = sys.maxsize) -> None:
+        self.counts: Counter[str] = Counter()
         self._found: list[Finding] = []
         self._strict = strict
+        self._keep = keep
 
     def add(self, rule_id: str, message: str, offset: int | None = None) -> None:
         """Record a breach of the rule `rule_id` at file offset `offset`, or raise its error."""
         rule = RULES[rule_id]
         if self._strict and rule.effect is Effect.REFUSE:
             raise breach(rule_id, message, offset)
-        self._found.append(Finding(rule.id, rule.severity, message, offset, rule.section))
+        self.counts[rule_id] += 1
+        if self.counts[rule_id] <= self._keep:
+            self._found.append(Finding(rule.id, rule.severity, message, offset, rule.section, rule.means))
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found)
@@ -87,8 +98,9 @@ def _info(id: str, section: str, must: str, means: str = "common and harmless") 
     return Rule(id, section, Severity.INFO, Effect.NOTE, None, must, means)
 
 
-_OTHER_COPY = "the other copy serves"
+_OTHER_COPY = "the other copy serves, if that is valid"
 _UNNEEDED = "nothing that is needed; ignored"
+_ENTRY_LEFT_OUT = "the entry does not count, and the disk may be that of an earlier moment"
 
 _RULES = (
     # File and header section
@@ -118,6 +130,36 @@ _RULES = (
     _warn("header.log_location_unused", "2.2.2", "LogOffset and LogLength are in place; no log needs replay"),
     _info("header.no_log", "2.2.2", "there is a log region; its length is 0 and no log needs replay"),
     _warn("header.reserved", "2.2.2", "reserved bytes of the header are zero"),
+    # Log
+    _warn(
+        "log.replayed",
+        "2.3.3",
+        "the image was closed, and has no log to replay",
+        "replayed in memory; the file is stale",
+    ),
+    _refuse("log.dirty", "2.3.3", DirtyLogError, "the image has no log to replay, where the caller wants none"),
+    Rule(
+        "log.ignored",
+        "2.3.3",
+        Severity.ERROR,
+        Effect.NOTE,
+        None,
+        "a log is replayed before anything is read; the caller wanted it ignored",
+        "the state before the last writes, and perhaps no consistent one",
+    ),
+    _refuse("log.no_sequence", "2.3.2", DirtyLogError, "a log to replay has a valid sequence of entries"),
+    _refuse(
+        "log.flushed_file_offset",
+        "2.3.1.1",
+        TruncatedImageError,
+        "the file is as long as the FlushedFileOffset of the active sequence's head",
+    ),
+    _refuse("log.too_many_ranges", "2.3.3", DirtyLogError, "the log zeroes at most 2097152 separate ranges, our limit"),
+    _info("log.file_offsets", "2.3.1.1", "FlushedFileOffset and LastFileOffset are multiples of 1 MB"),
+    _warn("log.entry_length", "2.3.1.1", "an entry is as long as its descriptors and data sectors", _ENTRY_LEFT_OUT),
+    _warn("log.target_header", "2.3.1", "an entry targets nothing below the region tables", _ENTRY_LEFT_OUT),
+    _warn("log.target_log", "2.3.1", "an entry does not target the log itself", _ENTRY_LEFT_OUT),
+    _warn("log.reserved", "2.3.1", "reserved fields of log entries are zero"),
     # Region tables
     _warn("region_table.truncated", "2.2.3", "both region tables lie inside the file", _OTHER_COPY),
     _warn("region_table.signature", "2.2.3.1", 'a region table begins with "regi"', _OTHER_COPY),
@@ -148,11 +190,13 @@ _RULES = (
         "a region lies inside the file",
         "what needs the missing part cannot be read",
     ),
+    _warn("region.past_end_unknown", "2.2.3.2", "a region lies inside the file; this one is not known", _UNNEEDED),
     _refuse("region.unknown_required", "2.2.3.2", UnsupportedImageError, "a required region is a known one"),
     _info("region.unknown", "2.2.3.2", "a region is a known one; this one is not required", _UNNEEDED),
     _info("region.not_required", "2.2.3.2", "the BAT and metadata regions are marked required"),
     # Metadata
     _refuse("metadata.truncated", "2.6.1", TruncatedImageError, "metadata table and needed items lie inside the file"),
+    _warn("metadata.truncated_unneeded", "2.6.1", "virtual disk ID and physical sector size lie inside the file"),
     _refuse("metadata_table.signature", "2.6.1.1", CorruptImageError, 'the metadata table begins with "metadata"'),
     _refuse("metadata_table.entry_count", "2.6.1.1", CorruptImageError, "a metadata table has at most 2047 entries"),
     _warn("metadata_table.user_items", "2.6.1.1", "there are at most 1024 user metadata items", _UNNEEDED),
@@ -191,6 +235,43 @@ _RULES = (
     _warn("physical_sector_size.value", "2.6.2.5", "the physical sector size is 512 or 4096"),
     _refuse("parent_locator.missing", "2.6.2.6", CorruptImageError, "a differencing disk has a parent locator"),
     _warn("parent_locator.unexpected", "2.6.2.6", "only a differencing disk has a parent locator", "the flag decides"),
+    # Parent locator
+    _refuse("parent_locator.type", "2.6.2.6.1", UnsupportedImageError, "LocatorType is that of a VHDX parent"),
+    _warn("parent_locator.reserved", "2.6.2.6.1", "reserved fields of the parent locator are zero"),
+    _refuse(
+        "parent_locator.entry_count", "2.6.2.6.1", CorruptImageError, "the parent locator is as long as its entries"
+    ),
+    _refuse(
+        "parent_locator.strings",
+        "2.6.2.6.2",
+        CorruptImageError,
+        "keys and values together are not longer than the parent locator",
+    ),
+    _refuse(
+        "parent_locator.location",
+        "2.6.2.6.2",
+        CorruptImageError,
+        "keys and values lie inside the parent locator; their offsets and lengths are not zero",
+    ),
+    _refuse("parent_locator.text", "2.6.2.6.2", CorruptImageError, "keys and values are UTF-16 without NUL"),
+    _refuse("parent_locator.duplicate", "2.6.2.6.1", CorruptImageError, "a key is listed once"),
+    _refuse("parent_locator.linkage", "2.6.2.6.3", CorruptImageError, "parent_linkage is there and is a GUID"),
+    _info("parent_locator.linkage2", "2.6.2.6.3", "parent_linkage2 is there only during a merge"),
+    _warn("parent_locator.linkage2_value", "2.6.2.6.3", "parent_linkage2 is a GUID", "it is ignored"),
+    _warn("parent_locator.no_path", "2.6.2.6.3", "there is a path to the parent", "the parent must be given by hand"),
+    _info("parent_locator.prefix", "2.6.2.6.3", "absolute_win32_path begins with \\\\?\\"),
+    # The chain of parents
+    _refuse("parent.not_found", "2.6.2.6.3", ParentNotFoundError, "a differencing disk's parent is there"),
+    _refuse(
+        "parent.mismatch",
+        "2.6.2.6.3",
+        ParentMismatchError,
+        "the parent is what the child was made from: DataWriteGuid, logical sector size, no cycle",
+    ),
+    _refuse("parent.unexpected", "2.6.2.1", ParentMismatchError, "only a differencing disk is given a parent"),
+    _refuse("parent.depth", "2.6.2.6", ParentError, "a chain has at most 256 files", "the chain is refused"),
+    _read("parent.absent", "2.4", ParentNotFoundError, "the parent is open when its data is read", "only with it"),
+    _info("parent.name_case", "2.6.2.6.3", "the parent's name is spelled as in the parent locator", "it matches"),
     # BAT and blocks
     _refuse("bat.too_small", "2.5", CorruptImageError, "the BAT region holds an entry for every block"),
     _read("payload.state", "2.5.1.1", CorruptImageError, "a payload block's state is a known one", "the block is lost"),
@@ -214,6 +295,52 @@ _RULES = (
         CorruptImageError,
         "a payload block overlaps neither the header section nor log, BAT or metadata",
         "the block is lost",
+    ),
+    _read(
+        "bitmap.not_present",
+        "2.5.1.2",
+        CorruptImageError,
+        "the sector bitmap block of a partially present block is present",
+        "the block is lost",
+    ),
+    _read(
+        "bitmap.past_end",
+        "2.5.1",
+        TruncatedImageError,
+        "a sector bitmap block that is needed lies inside the file",
+        "the sectors that the missing part describes are lost",
+    ),
+    _read(
+        "bitmap.overlap",
+        "2.4",
+        CorruptImageError,
+        "a sector bitmap block overlaps neither the header section nor log, BAT or metadata",
+        "the partially present blocks it describes are lost",
+    ),
+    # What only `check` looks for
+    _warn("bat.reserved", "2.5.1", "reserved bits of a BAT entry are zero"),
+    _info(
+        "payload.short_last", "2.4", "the file holds all of the last block; what is missing is behind the disk's end"
+    ),
+    _info("payload.fixed_absent", "2.6.2.1", "all blocks of a fixed disk are present", "absent ones read as zeros"),
+    _warn("bitmap.unexpected", "2.5.1.2", "only a differencing disk has sector bitmap blocks", _UNNEEDED),
+    _warn("bitmap.unneeded", "2.5.1.2", "a sector bitmap block is in place; no block needs this one", _UNNEEDED),
+    _warn("block.shared", "2.4", "no two blocks share space in the file", "one of them may hold the other's data"),
+    _warn(
+        "file.untracked",
+        "2.2",
+        "a file has at most 128 TB, twice the largest virtual disk",
+        "overlaps behind 128 TB are not looked for",
+    ),
+    # The error is that of the file system.
+    Rule(
+        "file.unreadable",
+        "2.4",
+        Severity.ERROR,
+        Effect.READ,
+        None,
+        "the bytes of all blocks can be read from the file",
+        "what cannot be read is lost",
     ),
 )
 

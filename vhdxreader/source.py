@@ -11,14 +11,20 @@ import os
 import stat
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator
 from typing import BinaryIO, TypeAlias
 
 from .errors import TruncatedImageError
 
-PathOrFile: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes] | BinaryIO"
+AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+PathOrFile: TypeAlias = "AnyPath | BinaryIO"
 
-# A pipe must not hang the opening; the flag does nothing to regular files. Neither flag exists everywhere.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_ZEROS = memoryview(bytes(1 << 20))
+
+# A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
+_OPEN_FLAGS = os.O_RDONLY
+for _flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
+    _OPEN_FLAGS |= getattr(os, _flag, 0)
 
 
 class Source(ABC):
@@ -27,6 +33,7 @@ class Source(ABC):
     name: str  # for messages
     path: str | None  # None where there is no path
     size: int
+    identity: Hashable  # equal for two sources of one file, as far as can be told
 
     @abstractmethod
     def _read_some(self, buffer: memoryview, offset: int) -> int:
@@ -51,6 +58,10 @@ class Source(ABC):
         self.read_into(memoryview(buffer), offset)
         return bytes(buffer)
 
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
+        yield start, end
+
     @abstractmethod
     def close(self) -> None:
         """Give back what the source itself opened. Further reads raise `ValueError`."""
@@ -59,13 +70,16 @@ class Source(ABC):
 class DescriptorSource(Source):
     """A file that this object opened itself, read with `pread`."""
 
-    def __init__(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+    def __init__(self, path: AnyPath, *, only_regular: bool = False) -> None:
         self.path = self.name = os.fsdecode(path)
         self._fd = os.open(path, _OPEN_FLAGS)
         try:
-            mode = os.fstat(self._fd).st_mode
-            if stat.S_ISDIR(mode):
+            status = os.fstat(self._fd)
+            if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
+            if only_regular:
+                _check_regular(status)
+            self.identity = _identity(status)
             self.size = os.lseek(self._fd, 0, os.SEEK_END)
         except BaseException:
             self.close()
@@ -75,6 +89,9 @@ class DescriptorSource(Source):
         if self._fd < 0:
             raise ValueError("I/O operation on closed image")
         return os.preadv(self._fd, (buffer,), offset)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        return _data_ranges(self._fd, start, end)
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -87,14 +104,16 @@ class DescriptorSource(Source):
 
 
 class FileObjectSource(Source):
-    """A file object, read by seeking under a lock. A borrowed one is never closed, but put back to where it stood."""
+    """A file object, read by seeking under a lock.
 
-    path = None
+    It is borrowed unless it has the `path` that it was opened by: never closed, but put back to where it stood.
+    """
 
-    def __init__(self, file: BinaryIO, *, owned: bool = False) -> None:
-        self.name = str(getattr(file, "name", None) or f"<{type(file).__name__}>")
+    def __init__(self, file: BinaryIO, *, path: str | None = None) -> None:
+        self.path = path
+        self.name = path or str(getattr(file, "name", None) or f"<{type(file).__name__}>")
+        self.identity: Hashable = id(file)  # unique while the file object lives, and it is held here
         self._file = file
-        self._owned = owned
         self._lock = threading.Lock()
         self._position = file.tell()
         self.size = file.seek(0, os.SEEK_END)
@@ -104,8 +123,18 @@ class FileObjectSource(Source):
             self._file.seek(offset)
             return _read_into(self._file, buffer)
 
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        raw = getattr(self._file, "raw", self._file)
+        if type(raw) is not io.FileIO:  # a subclass, or what wraps a file, need not show the file's own bytes
+            return super().data_ranges(start, end)
+        with self._lock:
+            position = raw.tell()
+            ranges = list(_data_ranges(raw.fileno(), start, end))
+            raw.seek(position)  # a buffer around it relies on that
+        return iter(ranges)
+
     def close(self) -> None:
-        if self._owned:
+        if self.path is not None:
             self._file.close()
         elif not getattr(self._file, "closed", False):
             self._file.seek(self._position)
@@ -114,14 +143,71 @@ class FileObjectSource(Source):
 def open_source(file: PathOrFile) -> Source:
     """A source over a path, which it opens and closes, or a seekable binary file object, which it borrows."""
     if isinstance(file, (str, bytes, os.PathLike)):
-        if hasattr(os, "preadv"):
-            return DescriptorSource(file)
-        return FileObjectSource(open(file, "rb", buffering=0), owned=True)
+        return _open_path(file)
     if not hasattr(file, "read") or hasattr(file, "encoding"):
         raise TypeError(f"a path or a binary file object is expected, not {type(file).__name__}")
     if hasattr(file, "seekable") and not file.seekable():
         raise io.UnsupportedOperation("the file object is not seekable")
     return FileObjectSource(file)
+
+
+def open_regular(path: AnyPath) -> Source:
+    """A source over a path that may name anything: `OSError` unless it is a regular file, before a byte is read.
+
+    A device or a pipe is not even opened, unless it takes the file's place at this very moment.
+    """
+    _check_regular(os.stat(path))
+    return _open_path(path, only_regular=True)
+
+
+def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
+    if hasattr(os, "preadv"):
+        return DescriptorSource(path, only_regular=only_regular)
+    file = io.FileIO(path)
+    try:
+        status = os.fstat(file.fileno())
+        if only_regular:
+            _check_regular(status)
+        source = FileObjectSource(file, path=os.fsdecode(path))
+    except BaseException:
+        file.close()
+        raise
+    source.identity = _identity(status)
+    return source
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _identity(status: os.stat_result) -> Hashable:
+    return status.st_dev, status.st_ino
+
+
+def fill_zeros(buffer: memoryview) -> None:
+    """Make all bytes of a buffer zero."""
+    for start in range(0, len(buffer), len(_ZEROS)):
+        part = buffer[start : start + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]
+
+
+def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Moves the descriptor's position."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield start, end
+        return
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+                yield start, end
+            return
+        hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        if start < hole:
+            yield start, hole
+        start = hole
 
 
 def _read_into(file: BinaryIO, buffer: memoryview) -> int:

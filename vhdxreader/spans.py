@@ -41,3 +41,8 @@ def report_overlaps(spans: Iterable[Span], rule: str, findings: Findings) -> Non
     for rule_id, pairs in ((rule, known_pairs), (f"{rule}_unknown", other_pairs)):
         for span, other in pairs:
             findings.add(rule_id, f"{span.name} at {span.start:#x} overlaps {other.name}", span.origin)
+
+
+def collision(spans: Iterable[Span], start: int, end: int) -> Span | None:
+    """The first of `spans` that has a byte of the stretch from `start` up to `end`."""
+    return next((span for span in spans if start < span.end and span.start < end), None)

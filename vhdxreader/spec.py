@@ -59,6 +59,7 @@ SECTOR_SIZES = (512, 4096)
 LOCATOR_VHDX = UUID("B04AEFB7-D19E-4A81-B789-25B8E9445913")  # 2.6.2.6.1
 LOCATOR_HEADER_SIZE = 20
 LOCATOR_ENTRY_SIZE = 12
+MAX_CHAIN_LENGTH = 256  # files, the child and all its ancestors; our own limit
 
 # Blocks and the BAT [2.4, 2.5]
 BAT_ENTRY_SIZE = 8
@@ -89,3 +90,13 @@ class BitmapState(IntEnum):
 
 # Log [2.3]
 LOG_SECTOR_SIZE = 4 * KB
+LOG_ENTRY_SIGNATURE = b"loge"  # 2.3.1.1
+LOG_ENTRY_HEADER_SIZE = 64
+LOG_DESCRIPTOR_SIZE = 32
+ZERO_DESCRIPTOR_SIGNATURE = b"zero"  # 2.3.1.2
+DATA_DESCRIPTOR_SIGNATURE = b"desc"  # 2.3.1.3
+DATA_SECTOR_SIGNATURE = b"data"  # 2.3.1.4
+LEADING_BYTES = 8  # of an update's 4 KB, kept in its descriptor
+TRAILING_BYTES = 4
+LOG_TARGETS_START = REGION_TABLE_OFFSETS[0]  # identifier and headers are never logged
+MAX_LOG_ZERO_RANGES = 1 << 21  # of replay, which keeps 16 bytes for each; more than a log of 64 MB holds descriptors

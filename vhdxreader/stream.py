@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from .extents import Extent
 from .image import VhdxImage, clipped_extents, pread, preadinto
+from .lost import Lost, LostRanges
 
 
 class VirtualDisk(io.RawIOBase):
@@ -22,39 +23,54 @@ class VirtualDisk(io.RawIOBase):
 
     mode = "rb"
 
-    def __init__(self, images: Sequence[VhdxImage]) -> None:
-        """`images` is the chain, child first; the disk closes them."""
-        self._images = tuple(images)
+    def __init__(
+        self, images: Sequence[VhdxImage], borrowed: Sequence[VhdxImage] = (), *, salvage: bool = False
+    ) -> None:
+        """`images` and behind them `borrowed` are the chain, child first; the disk closes only `images`."""
+        self._owned = tuple(images)
+        self.images = (*images, *borrowed)
+        self._layers = tuple(image.map for image in self.images)
+        self._lost = LostRanges() if salvage else None
         self._position = 0
         self.size = images[0].size
 
     @property
     def image(self) -> VhdxImage:
-        """The opened image itself, the child of all others."""
-        return self._images[0]
+        """The opened image itself, the child of all others; `images` has all of the chain."""
+        return self.images[0]
 
     @property
     def name(self) -> str:
         """The image's path, or the name of the file object it was opened as."""
         return self.image.name
 
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """What was read as zeros since it cannot be read, by offset; only of a disk opened with `errors="zero"`."""
+        return () if self._lost is None else self._lost.snapshot()
+
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset`, less only at the disk's end; the position stays. Safe for threads.
 
-        Raises `CorruptImageError` or `TruncatedImageError` (both `OSError`) where a file does not hold what it should.
+        Raises `CorruptImageError` or `TruncatedImageError` (both `OSError`) where a file does not hold what it should,
+        `ParentNotFoundError` where the bytes are in a parent that is not open; opened with `errors="zero"`, it gives
+        zeros there instead, and `lost` lists them.
         """
         self._check_open()
-        return pread(self._images, size, offset)
+        return pread(self._layers, size, offset, self._lost)
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         self._check_open()
-        return preadinto(self._images, _bytes_view(buffer), offset)
+        return preadinto(self._layers, _bytes_view(buffer), offset, self._lost)
 
-    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
-        """What the bytes from `offset` on come from, in order and without gaps; `length` bytes or up to the end."""
+    def extents(self, *, offset: int = 0, length: int | None = None, chain: bool = True) -> Iterator[Extent]:
+        """What the bytes from `offset` on come from, in order and without gaps; `length` bytes or up to the end.
+
+        Of the whole chain, or without `chain` of the opened image alone: what it changed; its parent's part is ABSENT.
+        """
         self._check_open()
-        return clipped_extents(self._images, offset, length)
+        return clipped_extents(self._layers if chain else self._layers[:1], offset, length)
 
     def readable(self) -> bool:
         self._check_open()
@@ -87,7 +103,7 @@ class VirtualDisk(io.RawIOBase):
         self._check_open()
         rest = max(self.size - self._position, 0)
         size = rest if size is None else operator.index(size)
-        data = pread(self._images, rest if size < 0 else min(size, rest), self._position)
+        data = pread(self._layers, rest if size < 0 else min(size, rest), self._position, self._lost)
         self._position += len(data)
         return data
 
@@ -96,13 +112,13 @@ class VirtualDisk(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         self._check_open()
-        count = preadinto(self._images, _bytes_view(buffer), self._position)
+        count = preadinto(self._layers, _bytes_view(buffer), self._position, self._lost)
         self._position += count
         return count
 
     def close(self) -> None:
         if not self.closed:
-            for image in self._images:
+            for image in self._owned:
                 image.close()
         super().close()
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -15,7 +15,7 @@ from .output import printable
 
 FINE, FAILED, CORRUPT, WARNED, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
 
-_COMMANDS = ("cat", "info")
+_COMMANDS = ("cat", "check", "info")
 
 
 class _Commands(click.Group):
@@ -29,6 +29,15 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f".{cmd_name}", __package__).command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand. Errors are met here, since click takes an `EOFError` for the user's wish to stop."""
+        try:
+            return super().invoke(ctx)
+        except CorruptImageError as error:
+            return _failed(error, CORRUPT)
+        except (VhdxError, OSError) as error:
+            return _failed(error, FAILED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -59,9 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return USAGE if isinstance(error, click.UsageError) else FAILED
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except CorruptImageError as error:
-        return _failed(error, CORRUPT)
-    except (VhdxError, OSError) as error:
+    except OSError as error:  # of the last flush
         return _failed(error, FAILED)
 
 

@@ -9,16 +9,17 @@ import click
 
 import vhdxreader
 
-from .options import opens_image, size
+from .options import reads_data, size
+from .output import report_lost
 
 _BUFFER_SIZE = 1 << 20
 
 
 @click.command("cat")
-@opens_image
+@reads_data
 @click.option("--offset", type=size, metavar="SIZE", default="0", help="Start at this byte of the virtual disk.")
 @click.option("--length", type=size, metavar="SIZE", help="Write this many bytes.  [default: up to the end]")
-def command(image: str, offset: int, length: int | None, **how: Any) -> None:
+def command(image: str, offset: int, length: int | None, **how: Any) -> int:
     """Write the virtual disk in IMAGE, or a part of it, to standard output.
 
     Sizes are bytes, also as 0x1000, 64K, 1M, 2G or 1T.
@@ -28,6 +29,7 @@ def command(image: str, offset: int, length: int | None, **how: Any) -> None:
         if rest < 0 or (length is not None and length > rest):
             raise click.UsageError(f"the virtual disk ends at byte {disk.size}, before the end of what is asked for")
         write_range(disk, offset, rest if length is None else length)
+        return report_lost(disk)
 
 
 def write_range(disk: vhdxreader.VirtualDisk, offset: int, length: int) -> None:

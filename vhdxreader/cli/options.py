@@ -35,3 +35,15 @@ def opens_image(command: F) -> F:
     for decorate in reversed([image_argument, *_OPEN_OPTIONS]):
         command = decorate(command)
     return command
+
+
+def reads_data(command: F) -> F:
+    """As `opens_image`, for a command that reads the virtual disk: it can be asked to salvage."""
+    salvage = click.option(
+        "--salvage",
+        "errors",
+        flag_value="zero",
+        default="raise",
+        help="Zeros for what cannot be read; it is listed on standard error, and the exit code is 2.",
+    )
+    return opens_image(salvage(command))

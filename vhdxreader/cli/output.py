@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from ..stream import VirtualDisk
+
+_MAX_LISTED = 1000  # lost ranges
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -35,3 +38,14 @@ def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
         click.echo(f"  {name + ':':<{width + 1}}  {printable(value)}".rstrip())
+
+
+def report_lost(disk: VirtualDisk) -> int:
+    """Say on standard error what a salvaging command read as zeros; the exit code that it calls for."""
+    for lost in disk.lost[:_MAX_LISTED]:
+        click.echo(f"lost: {lost.length} bytes at {lost.offset}: {printable(lost.reason)}", err=True)
+    if not disk.lost:
+        return 0
+    total = sum(lost.length for lost in disk.lost)
+    click.echo(f"vhdxreader: {total} bytes in {len(disk.lost)} ranges were lost and are zeros", err=True)
+    return 2

@@ -1,0 +1,178 @@
+"""Every block of an image, held against the rules for BAT entries and against all other blocks [2.4, 2.5].
+
+In: what was found of an image. Out: findings and totals. Memory is bounded: the BAT comes in pages, and the space that
+is taken is one bit for each megabyte of the file. Layer 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from . import spec
+from .bat import Bat
+from .extents import AddressMap
+from .region import Region
+from .rules import Findings
+from .source import Source
+from .spans import collision
+
+Progress = Callable[[int, int], object]
+
+_PAGE_ENTRIES = 4096
+_MAX_TRACKED = 128 * spec.TB  # of the file: 16 MB of bits; the largest virtual disk needs little more than half of it
+_BUFFER_SIZE = spec.MB
+_FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
+_PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
+_FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
+
+
+class SpaceMap:
+    """Which megabytes of the file are taken, one bit each."""
+
+    def __init__(self, file_size: int) -> None:
+        self._end = min(-(-file_size // spec.MB), _MAX_TRACKED // spec.MB)
+        self._bits = bytearray(-(-self._end // 8))
+
+    def take(self, start: int, end: int) -> bool:
+        """Take the bytes from `start` up to `end`, in whole megabytes; whether all of them were free until now."""
+        first, last = start // spec.MB, min(-(-end // spec.MB), self._end)
+        if first >= last:
+            return True
+        where = slice(first // 8, (last + 7) // 8)
+        taken = int.from_bytes(self._bits[where], "little")
+        wanted = (1 << last - first) - 1 << first % 8
+        self._bits[where] = (taken | wanted).to_bytes(where.stop - where.start, "little")
+        return not taken & wanted
+
+    def taken(self) -> int:
+        """How many bytes are taken, in whole megabytes."""
+        return int.from_bytes(self._bits, "little").bit_count() * spec.MB
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a walk counted. `unused_bytes` of the file belong to nothing, in whole megabytes."""
+
+    allocated_blocks: int = 0
+    bitmap_blocks: int = 0
+    unused_bytes: int = 0
+    bytes_read: int = 0
+
+
+class BlockWalk:
+    """One walk over the BAT in `region`; `others` are unknown regions, which blocks should not lie on either."""
+
+    def __init__(
+        self, source: Source, address_map: AddressMap, region: Region, others: list[Region], findings: Findings
+    ) -> None:
+        self.totals = Totals()
+        self._source = source
+        self._map = address_map
+        self._bat: Bat = address_map.bat
+        self._findings = findings
+        self._space = SpaceMap(source.size)
+        self._occupied_end = max(span.end for span in address_map.occupied)
+        self._awaited = -1  # index of the sector bitmap entry that the last partially present block needs
+        geometry = self._bat.geometry
+        readable = (min(region.end, source.size) - region.offset) // spec.BAT_ENTRY_SIZE
+        self.entries = max(min(geometry.entries, readable), 0)
+        for start, end in [*((s.start, s.end) for s in address_map.occupied), *((r.offset, r.end) for r in others)]:
+            self._space.take(start, end)
+
+    def run(self, *, deep: bool, progress: Progress | None) -> None:
+        """Look at every entry; with `deep` also read every byte that a block has in the file."""
+        if self._source.size > _MAX_TRACKED:
+            message = f"the file has {self._source.size:#x} bytes; overlaps are looked for in the first 128 TB"
+            self._findings.add("file.untracked", message, _MAX_TRACKED)
+        buffer = memoryview(bytearray(_BUFFER_SIZE)) if deep else None
+        for first in range(0, self.entries, _PAGE_ENTRIES):
+            words = self._bat.words(first, min(_PAGE_ENTRIES, self.entries - first))
+            if any(words) or first <= self._awaited:
+                self._page(first, words, buffer)
+            if progress is not None:
+                progress(first + len(words), self.entries)
+        self.totals.unused_bytes = max(-(-self._source.size // spec.MB) * spec.MB - self._space.taken(), 0)
+
+    def _page(self, first: int, words: Sequence[int], buffer: memoryview | None) -> None:
+        for index, word in enumerate(words, first):
+            if word or index == self._awaited:
+                self._entry(index, word, buffer)
+
+    def _entry(self, index: int, word: int, buffer: memoryview | None) -> None:
+        geometry = self._bat.geometry
+        chunk, place = divmod(index, geometry.chunk_ratio + 1)
+        if word & spec.RESERVED_MASK:
+            message = f"BAT entry {index} is {word:#x}, with reserved bits that are not zero"
+            self._add("bat.reserved", message, index)
+        if place == geometry.chunk_ratio:
+            self._bitmap(chunk, index, word, buffer)
+        elif (block := chunk * geometry.chunk_ratio + place) < geometry.payload_blocks:
+            self._payload(block, index, word, buffer)
+
+    def _payload(self, block: int, index: int, word: int, buffer: memoryview | None) -> None:
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        if state < _FIRST_WITH_SPACE:
+            return
+        geometry, base = self._bat.geometry, block * self._bat.geometry.block_size
+        used = min(geometry.block_size, geometry.virtual_disk_size - base)
+        end = start + used
+        if (
+            state < _FULLY_PRESENT
+            or end > self._source.size
+            or (start < self._occupied_end and collision(self._map.occupied, start, end))
+            or (state == _PARTIALLY_PRESENT and not geometry.has_parent)
+        ):
+            error = self._map.error_at(base)
+            assert error.rule is not None
+            self._findings.add(error.rule, error.message, error.offset)
+        elif start + geometry.block_size > self._source.size:
+            message = f"payload block {block}, the last, ends with the virtual disk"
+            self._add("payload.short_last", message, index)
+        if state == _PARTIALLY_PRESENT and geometry.has_parent:
+            self._awaited = geometry.bitmap_index(block // geometry.chunk_ratio)
+        self.totals.allocated_blocks += state >= _FULLY_PRESENT
+        self._take(f"payload block {block}", index, start, start + geometry.block_size)
+        if buffer is not None:
+            self._read(start, end, buffer)
+
+    def _bitmap(self, chunk: int, index: int, word: int, buffer: memoryview | None) -> None:
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        end, needed, name = start + spec.SECTOR_BITMAP_SIZE, index == self._awaited, f"sector bitmap block {chunk}"
+        if not self._bat.geometry.has_parent:
+            if state:
+                self._add("bitmap.unexpected", f"{name} has state {state}, but the disk has no parent", index)
+        elif state != spec.BitmapState.PRESENT:
+            if needed or state:
+                rule = "bitmap.not_present" if needed else "bitmap.unneeded"
+                self._add(rule, f"{name} has state {state}, expected {6 if needed else '0 or 6'}", index)
+        else:
+            if (span := collision(self._map.occupied, start, end)) is not None:
+                rule = "bitmap.overlap" if needed else "bitmap.unneeded"
+                self._add(rule, f"{name} lies at {start:#x}, on the {span.name}", index)
+            elif end > self._source.size:
+                rule = "bitmap.past_end" if needed else "bitmap.unneeded"
+                self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._source.size:#x}", index)
+            self.totals.bitmap_blocks += 1
+            self._take(name, index, start, end)
+            if buffer is not None:
+                self._read(start, end, buffer)
+
+    def _take(self, name: str, index: int, start: int, end: int) -> None:
+        if not self._space.take(start, end) and not collision(self._map.occupied, start, end):
+            self._add("block.shared", f"{name} at {start:#x} lies on another block or an unknown region", index)
+
+    def _read(self, start: int, end: int, buffer: memoryview) -> None:
+        """Read what the file has of a block; what cannot be read is a finding."""
+        end = min(end, self._source.size)
+        for at in range(start, end, len(buffer)):
+            part = buffer[: end - at]
+            try:
+                self._source.read_into(part, at)
+            except OSError as error:
+                self._findings.add("file.unreadable", f"{len(part)} bytes cannot be read: {error}", at)
+            else:
+                self.totals.bytes_read += len(part)
+
+    def _add(self, rule: str, message: str, index: int) -> None:
+        self._findings.add(rule, message, self._bat.entry_offset(index))

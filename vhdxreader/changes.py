@@ -1,0 +1,58 @@
+"""What the replay of a log changed: the file as it is, compared with the file behind its overlay.
+
+In: the overlay, and the structures found behind it. Out: a frozen dataclass. Layer 4.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import ne
+
+from . import spec
+from .bat import Bat
+from .overlay import OverlaySource
+from .region import Region
+
+_CHUNK = spec.MB
+
+
+@dataclass(frozen=True, slots=True)
+class LogChanges:
+    """`region_tables` are the numbers (1, 2) of those whose bytes differ, `metadata_bytes` how many of the metadata
+    region's do, `bat_entries` how many entries of the BAT; `grown` is by how many bytes the file is longer."""
+
+    region_tables: tuple[int, ...]
+    metadata_bytes: int
+    bat_entries: int
+    grown: int
+
+
+def find_changes(overlay: OverlaySource, metadata: Region, bat: Bat) -> LogChanges:
+    """Compare what is overlaid of these structures; work grows with that, memory does not."""
+    tables = spec.REGION_TABLE_OFFSETS
+    bat_end = bat.entry_offset(bat.geometry.entries)
+    return LogChanges(
+        region_tables=tuple(
+            number
+            for number, offset in enumerate(tables, 1)
+            if any(old != new for old, new in _pairs(overlay, offset, offset + spec.REGION_TABLE_SIZE))
+        ),
+        metadata_bytes=sum(sum(map(ne, old, new)) for old, new in _pairs(overlay, metadata.offset, metadata.end)),
+        bat_entries=sum(
+            sum(map(ne, array("Q", old), array("Q", new))) for old, new in _pairs(overlay, bat.offset, bat_end)
+        ),
+        grown=overlay.size - overlay.base.size,
+    )
+
+
+def _pairs(overlay: OverlaySource, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """The overlaid bytes of a range, as they are in the file (zeros behind its end) and behind the overlay."""
+    base = overlay.base
+    for piece_start, piece_end in overlay.overlaid_ranges(start, end):
+        for at in range(piece_start, piece_end, _CHUNK):
+            size = min(_CHUNK, piece_end - at)
+            inside = max(min(size, base.size - at), 0)
+            old = base.read_at(at, inside).ljust(size, b"\0") if inside else bytes(size)
+            yield old, overlay.read_at(at, size)

@@ -1,0 +1,274 @@
+"""The log [2.3]: its entries, which of them are valid, and the active sequence.
+
+In: a source and the current header. Out: frozen dataclasses. Nothing wrong in a log is an error of the file: an entry
+that is not valid ends a sequence, as a power cut would leave it. Work and memory grow with the log's size only,
+whatever is in it. Layer 2.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from . import checksum, grammar, spec
+from .descriptors import Descriptors, data_sectors_are_good
+from .header import Header
+from .source import Source
+
+_SECTOR = spec.LOG_SECTOR_SIZE
+_PIECE = spec.MB
+_FIRST_DESCRIPTORS = (_SECTOR - spec.LOG_ENTRY_HEADER_SIZE) // spec.LOG_DESCRIPTOR_SIZE
+_MORE_DESCRIPTORS = _SECTOR // spec.LOG_DESCRIPTOR_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """The header of a log entry [2.3.1.1], all in bytes; `offset` and `tail` count from the log's start."""
+
+    offset: int
+    length: int
+    checksum: int
+    tail: int
+    sequence_number: int
+    descriptor_count: int
+    log_guid: UUID
+    flushed_file_offset: int
+    last_file_offset: int
+    reserved_is_zero: bool
+
+    @property
+    def descriptor_sectors(self) -> int:
+        """Sectors that header and descriptors fill: 126 descriptors in the first, 128 in each further one."""
+        return 1 + -(-max(self.descriptor_count - _FIRST_DESCRIPTORS, 0) // _MORE_DESCRIPTORS)
+
+    @property
+    def data_count(self) -> int:
+        """How many data sectors fit behind; in a valid entry one for each data descriptor."""
+        return self.length // _SECTOR - self.descriptor_sectors
+
+    @property
+    def descriptors_end(self) -> int:
+        """Bytes from the entry's start up to the end of the last descriptor."""
+        return spec.LOG_ENTRY_HEADER_SIZE + self.descriptor_count * spec.LOG_DESCRIPTOR_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What begins with the signature of an entry: it is valid, or there is a `problem`.
+
+    `rule` names the rule that is broken where that is one the specification only implies, and the only one.
+    """
+
+    entry: LogEntry
+    problem: str = ""
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSequence:
+    """A run of valid entries up to the head, the one with the greatest head of all sequences [2.3.2]."""
+
+    entries: tuple[LogEntry, ...]
+    tail: int  # index of the entry at the head's Tail
+
+    @property
+    def head(self) -> LogEntry:
+        return self.entries[-1]
+
+    @property
+    def to_replay(self) -> tuple[LogEntry, ...]:
+        """From the tail to the head: what lies before was applied long ago."""
+        return self.entries[self.tail :]
+
+
+class Ring:
+    """The log as a ring of sectors of 4 KB, in a source that holds all of it."""
+
+    def __init__(self, source: Source, header: Header) -> None:
+        self.source = source
+        self.offset = header.log_offset
+        self.length = header.log_length
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+    def read(self, start: int, size: int) -> bytes:
+        """The `size` bytes at offset `start` of the log, those that wrap around its end joined."""
+        start %= self.length
+        first = min(size, self.length - start)
+        data = self.source.read_at(self.offset + start, first)
+        return data if first == size else data + self.source.read_at(self.offset, size - first)
+
+    def pieces(self, start: int, size: int) -> Iterator[tuple[int, memoryview]]:
+        """The same in pieces of whole sectors up to 1 MB, each with how far from `start` it is."""
+        for at in range(0, size, _PIECE):
+            yield at, memoryview(self.read(start + at, min(_PIECE, size - at)))
+
+    def entry_offsets(self) -> array[int]:
+        """Offsets in the log of all sectors that begin with an entry's signature, ascending."""
+        found = array("Q")
+        signature = spec.LOG_ENTRY_SIGNATURE
+        for start, end in self._data_ranges():
+            for at, piece in self.pieces(start, end - start):
+                signatures = piece.cast("I")[:: _SECTOR // 4].tobytes()
+                if signature in signatures:
+                    places = enumerate(range(start + at, end, _SECTOR))
+                    found.extend(place for i, place in places if signatures.startswith(signature, 4 * i))
+        return found
+
+    def _data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Where the log is no hole, in offsets of whole sectors from its start."""
+        done = 0
+        for start, end in self.source.data_ranges(self.offset, self.end):
+            start = max((start - self.offset) // _SECTOR * _SECTOR, done)
+            done = -(-(end - self.offset) // _SECTOR) * _SECTOR
+            yield start, done
+
+
+def examine(ring: Ring, log_guid: UUID) -> Iterator[Examined]:
+    """Everything that begins with an entry's signature, by ascending offset.
+
+    Descriptors and data sectors have signatures of their own, so no entry holds the beginning of another. Each can
+    therefore reach up to the next at most, and each sector is looked at once.
+    """
+    offsets = ring.entry_offsets()
+    for i, offset in enumerate(offsets):
+        following = offsets[i + 1] if i + 1 < len(offsets) else offsets[0] + ring.length
+        entry = _decode(ring, offset)
+        problem = _header_problem(entry, ring, log_guid, following - offset)
+        yield Examined(entry, problem) if problem else _examine_content(entry, ring)
+
+
+def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iterator[Descriptors]:
+    """The descriptors of an entry, up to 32 768 at a time; `backwards` gives the last batch first."""
+    size = entry.descriptor_sectors * _SECTOR
+    starts = range(0, size, _PIECE)
+    for at in reversed(starts) if backwards else starts:
+        piece = memoryview(ring.read(entry.offset + at, min(_PIECE, size - at)))
+        raw = _descriptor_bytes(entry, at, piece)
+        if raw:
+            yield Descriptors.unpack(raw)
+
+
+def find_active(entries: Iterable[LogEntry], log_length: int) -> ActiveSequence | None:
+    """The active sequence [2.3.2] of valid entries given by ascending offset; None where there is no sequence.
+
+    Valid entries do not overlap, so an entry follows one other at most, and all runs from an entry on end in one head.
+    """
+    entries = tuple(entries)
+    runs = _runs(entries, log_length)
+    place = {entry.offset: (run, index) for run in runs for index, entry in enumerate(run)}
+    active: ActiveSequence | None = None
+    start = 0
+    for entry in entries:
+        if entry.offset < start:
+            continue
+        run, index = place[entry.offset]
+        head = run[-1]
+        tail_run, tail = place.get(head.tail, ([], 0))
+        if tail_run is not run or tail < index:
+            continue  # with the next sector, and so with the next entry
+        if active is None or head.sequence_number > active.head.sequence_number:
+            active = ActiveSequence(tuple(run[index:]), tail - index)
+        start = entry.offset + (head.offset - entry.offset) % log_length + head.length
+    return active
+
+
+def _runs(entries: Sequence[LogEntry], log_length: int) -> list[list[LogEntry]]:
+    """All entries, in runs as long as can be: each entry behind the one it follows."""
+    by_offset = {entry.offset: entry for entry in entries}
+
+    def follower(entry: LogEntry) -> LogEntry | None:
+        found = by_offset.get((entry.offset + entry.length) % log_length)
+        return found if found and found.sequence_number == entry.sequence_number + 1 else None
+
+    following = {entry.offset: follower(entry) for entry in entries}
+    inner = {entry.offset for entry in following.values() if entry}
+    runs: list[list[LogEntry]] = []
+    for entry in entries:
+        if entry.offset not in inner:
+            run, next_entry = [entry], following[entry.offset]
+            while next_entry:
+                run.append(next_entry)
+                next_entry = following[next_entry.offset]
+            runs.append(run)
+    return runs
+
+
+def _header_problem(entry: LogEntry, ring: Ring, log_guid: UUID, room: int) -> str:
+    """What is wrong with the header of an entry behind which there is `room` up to the next."""
+    if entry.log_guid != log_guid:
+        return f"its LogGuid is {entry.log_guid}"
+    if entry.sequence_number == 0:
+        return "its SequenceNumber is 0"
+    if entry.length % _SECTOR or not 0 < entry.length <= ring.length:
+        return f"its EntryLength is {entry.length:#x}"
+    if entry.tail % _SECTOR or entry.tail >= ring.length:
+        return f"its Tail is {entry.tail:#x}"
+    if entry.data_count < 0:
+        return f"its EntryLength of {entry.length:#x} has no room for {entry.descriptor_count} descriptors"
+    if entry.length > room:
+        return f"another entry begins in its {entry.length:#x} bytes"
+    return ""
+
+
+def _examine_content(entry: LogEntry, ring: Ring) -> Examined:
+    """The rules for an entry's descriptors and data sectors, and its checksum."""
+    data_count = crc = 0
+    data_start = entry.descriptor_sectors * _SECTOR
+    implied: dict[str, str] = {}
+    for at, piece in ring.pieces(entry.offset, entry.length):
+        crc = checksum.extended(crc, piece) if at else checksum.checksum(piece)
+        raw = _descriptor_bytes(entry, at, piece)
+        if raw:
+            batch = Descriptors.unpack(raw)
+            problem = batch.problem(entry.sequence_number)
+            if problem:
+                return Examined(entry, problem)
+            data_count += batch.data_count
+            implied.update(_implied_problems(batch, ring))
+        data_end = data_start + data_count * _SECTOR
+        sectors = piece[max(data_start - at, 0) : max(data_end - at, 0)]
+        if sectors and not data_sectors_are_good(sectors, entry.sequence_number):
+            return Examined(entry, "a data sector's signature or sequence number is wrong")
+    if crc != entry.checksum:
+        return Examined(entry, f"its checksum is {entry.checksum:#010x}, but its bytes give {crc:#010x}")
+    if data_count != entry.data_count:
+        wanted = data_start + data_count * _SECTOR
+        implied["log.entry_length"] = f"its EntryLength is {entry.length:#x}, its content needs {wanted:#x}"
+    for rule, problem in implied.items():
+        return Examined(entry, problem, rule if len(implied) == 1 else "")
+    return Examined(entry)
+
+
+def _implied_problems(batch: Descriptors, ring: Ring) -> Iterator[tuple[str, str]]:
+    """Breaches of the rules on targets that the specification only implies."""
+    if batch.targets_headers():
+        yield "log.target_header", "a descriptor targets something below the region tables"
+    if batch.targets(ring.offset, ring.end):
+        yield "log.target_log", "a descriptor targets the log itself"
+
+
+def _descriptor_bytes(entry: LogEntry, at: int, piece: memoryview) -> memoryview:
+    """The descriptors in the piece of an entry that lies `at` bytes from its start."""
+    return piece[max(spec.LOG_ENTRY_HEADER_SIZE - at, 0) : max(entry.descriptors_end - at, 0)]
+
+
+def _decode(ring: Ring, offset: int) -> LogEntry:
+    at = ring.offset + offset
+    raw = grammar.decode("LogEntryHeader", ring.source.read_at(at, spec.LOG_ENTRY_HEADER_SIZE), at)
+    return LogEntry(
+        offset=offset,
+        length=raw.len_entry,
+        checksum=raw.checksum,
+        tail=raw.tail,
+        sequence_number=raw.sequence_number,
+        descriptor_count=raw.num_descriptors,
+        log_guid=UUID(bytes_le=raw.log_guid.raw),
+        flushed_file_offset=raw.flushed_file_offset,
+        last_file_offset=raw.last_file_offset,
+        reserved_is_zero=raw.reserved == 0,
+    )
