@@ -6,10 +6,10 @@ In: a path or file object, and where parents may come from. Out: a `VirtualDisk`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 from . import header as headers
 from . import spec
@@ -23,6 +23,7 @@ from .source import AnyPath, PathOrFile, Source, open_regular, open_source
 from .stream import VirtualDisk
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
+Parents: TypeAlias = "Parent | Sequence[Parent] | None"
 Errors: TypeAlias = Literal["raise", "zero"]
 Policy: TypeAlias = "NamedPolicy | Callable[[ParentLocator], Parent | None] | None"
 
@@ -49,7 +50,7 @@ class Chain:
 def open_disk(
     file: PathOrFile,
     *,
-    parent: Parent | None = None,
+    parent: Parents = None,
     parents: Policy = "relative",
     log: str = "replay",
     errors: Errors = "raise",
@@ -57,26 +58,26 @@ def open_disk(
     """The virtual disk in an image; see `vhdxreader.open`. Each file of the chain is opened alike."""
     if errors not in get_args(Errors):
         raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
-    chain = open_chain(file, parent=parent, parents=parents, open_image=partial(VhdxImage, log=log))
+    chain = open_chain(file, parent=parent, parents=parents, log=log)
     if chain.error is not None:
         chain.close()
         raise chain.error
     return VirtualDisk(chain.opened, chain.borrowed, salvage=errors == "zero")
 
 
-def open_chain(
-    file: PathOrFile,
-    *,
-    parent: Parent | None = None,
-    parents: Policy = "relative",
-    open_image: Callable[[Source], VhdxImage] = VhdxImage,
-) -> Chain:
-    """As much of a chain as can be opened. Raises only what is wrong with the child itself, or with the arguments."""
+def open_chain(file: PathOrFile, *, parent: Parents = None, parents: Policy = "relative", log: str = "replay") -> Chain:
+    """As much of a chain as can be opened; see `vhdxreader.open`.
+
+    Raises only what is wrong with the child itself, or with the arguments.
+    """
     if not (parents is None or callable(parents) or parents in get_args(NamedPolicy)):
         raise ValueError(f"parents is {parents!r}, expected {get_args(NamedPolicy)}, None or a callable")
-    opener = _Opener(parents, open_image)
+    given = _in_order(parent)
+    if any(isinstance(disk, VirtualDisk) for disk in given[:-1]):
+        raise ValueError("a disk given as the parent brings its own parents and must come last")
+    opener = _Opener(parents, partial(VhdxImage, log=log))
     try:
-        error = opener.run(file, parent)
+        error = opener.run(file, given)
     except BaseException:
         for image in opener.opened:
             image.close()
@@ -84,7 +85,13 @@ def open_chain(
     return Chain(tuple(opener.opened), opener.borrowed, error)
 
 
-class _NotTaken(Exception):
+def _in_order(parent: Parents) -> list[Parent]:
+    if parent is None:
+        return []
+    return list(parent) if isinstance(parent, (list, tuple)) else [cast("Parent", parent)]
+
+
+class _NotTakenError(Exception):
     """Why a place does not serve; a `mismatch` if a file was found there, but is another than the parent."""
 
     def __init__(self, reason: str, *, mismatch: bool = False, found: bool = True) -> None:
@@ -105,14 +112,14 @@ class _Opener:
         self._root: str | None = None
         self._identities: set[Hashable] = set()
 
-    def run(self, file: PathOrFile, parent: Parent | None) -> VhdxError | None:
+    def run(self, file: PathOrFile, given: Sequence[Parent]) -> VhdxError | None:
         """Open the child, then its ancestors; why that ended before the chain's end, if it did."""
         child = self._open_first(file)
         if child.path is not None:
             self._root = os.path.realpath(os.path.dirname(os.path.abspath(child.path)))
         try:
-            if parent is not None:
-                self._follow(child, parent)
+            for parent in given:
+                self._follow(self.opened[-1], parent)
             while self._policy is not None and not self.borrowed and self.opened[-1].parent_locator is not None:
                 self._follow(self.opened[-1], None)
         except VhdxError as error:
@@ -136,9 +143,9 @@ class _Opener:
         """Take what the caller gave."""
         try:
             if given is None:
-                raise _NotTaken("nothing was given", found=False)
+                raise _NotTakenError("nothing was given", found=False)
             self._take(child, locator, given)
-        except _NotTaken as problem:
+        except _NotTakenError as problem:
             problems = [(Place(key, _name(given)), problem)]
         else:
             return
@@ -150,9 +157,9 @@ class _Opener:
         for place in places(locator, child.path, policy, self._root):
             try:
                 if place.reason is not None:
-                    raise _NotTaken(place.reason, found=False)
+                    raise _NotTakenError(place.reason, found=False)
                 self._take(child, locator, place.path)
-            except _NotTaken as problem:
+            except _NotTakenError as problem:
                 problems.append((place, problem))
             else:
                 if place.other_case:
@@ -161,7 +168,7 @@ class _Opener:
         raise _parent_error(child, problems)
 
     def _take(self, child: VhdxImage, locator: ParentLocator, file: Parent) -> None:
-        """Make `file` the parent of `child`, or raise `_NotTaken`."""
+        """Make `file` the parent of `child`, or raise `_NotTakenError`."""
         if isinstance(file, VirtualDisk):
             if file.closed:
                 raise ValueError("the disk given as the parent is closed")
@@ -210,7 +217,7 @@ class _Opener:
 
     def _reject_cycle(self, identity: Hashable) -> None:
         if identity in self._identities:
-            raise _NotTaken("it is in the chain already, which would be a cycle", mismatch=True)
+            raise _NotTakenError("it is in the chain already, which would be a cycle", mismatch=True)
 
     def _check_depth(self, more: int) -> None:
         if len(self.opened) + more > spec.MAX_CHAIN_LENGTH:
@@ -229,9 +236,9 @@ def _open_untrusted(path: AnyPath) -> Source:
     try:
         return open_regular(path)
     except FileNotFoundError:
-        raise _NotTaken("no such file", found=False) from None
+        raise _NotTakenError("no such file", found=False) from None
     except (OSError, ValueError) as error:  # ValueError: a name that the system cannot have
-        raise _NotTaken(getattr(error, "strerror", None) or "not a possible file name") from None
+        raise _NotTakenError(getattr(error, "strerror", None) or "not a possible file name") from None
 
 
 def _read_header(source: Source) -> Header:
@@ -239,18 +246,18 @@ def _read_header(source: Source) -> Header:
     try:
         header = headers.choose_current(headers.read_headers(source), Findings()) if headers.is_vhdx(source) else None
     except VhdxError as error:
-        raise _NotTaken(f"it has no current header (rule {error.rule})") from None
+        raise _NotTakenError(f"it has no current header (rule {error.rule})") from None
     except OSError as error:
-        raise _NotTaken(error.strerror or "it cannot be read") from None
+        raise _NotTakenError(error.strerror or "it cannot be read") from None
     if header is None:
-        raise _NotTaken("it is not a VHDX file")
+        raise _NotTakenError("it is not a VHDX file")
     return header
 
 
 def _check_linkage(locator: ParentLocator, header: Header) -> None:
     if not locator.accepts(header.data_write_guid):
         also = "" if locator.linkage2 is None else f" or {locator.linkage2}"
-        raise _NotTaken(
+        raise _NotTakenError(
             f"its DataWriteGuid is not {locator.linkage}{also}: another disk, or changed since the child was made",
             mismatch=True,
         )
@@ -259,10 +266,10 @@ def _check_linkage(locator: ParentLocator, header: Header) -> None:
 def _check_sector_size(child: VhdxImage, parent: VhdxImage) -> None:
     ours, other = child.metadata.logical_sector_size, parent.metadata.logical_sector_size
     if ours != other:
-        raise _NotTaken(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
+        raise _NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
 
 
-def _parent_error(child: VhdxImage, problems: list[tuple[Place, _NotTaken]]) -> ParentError:
+def _parent_error(child: VhdxImage, problems: list[tuple[Place, _NotTakenError]]) -> ParentError:
     """The error that lists what was tried; a mismatch if nothing but mismatches was found."""
     found = [problem for _, problem in problems if problem.found]
     mismatch = bool(found) and all(problem.mismatch for problem in found)
