@@ -120,6 +120,7 @@ class VhdxImage:
 
     def close(self) -> None:
         """Close the file if it was opened by its path. Later reads raise `ValueError`."""
+        self._reader.close()
         self._source.close()
 
     def __enter__(self) -> VhdxImage:
