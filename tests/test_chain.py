@@ -460,6 +460,28 @@ def test_given_path_given_file_and_given_disk(tmp_path):
         vhdxreader.open(child, parent=base)
 
 
+def test_parents_given_one_after_another(tmp_path):
+    images = chain(
+        lambda _, __: dynamic(3 * MB, {n: full() for n in range(3)}, name="oldest"),
+        lambda parent, path: differencing(3 * MB, {1: full()}, parent=parent, parent_path=path, name="old"),
+        lambda parent, path: differencing(3 * MB, {0: full()}, parent=parent, parent_path=path, name="new"),
+    )
+    child, *given = [image.save(tmp_path / f"moved {n}") for n, image in enumerate(images)]
+    for parents in ("relative", None):
+        with vhdxreader.open(child, parent=given, parents=parents) as disk:
+            assert disk.read() == images[0].expected()
+    with vhdxreader.open(given[1]) as oldest, vhdxreader.open(child, parent=(given[0], oldest)) as disk:
+        assert disk.read() == images[0].expected()
+    with pytest.raises(ParentMismatchError, match="no parent"):
+        vhdxreader.open(child, parent=[*given, child])
+    with pytest.raises(ParentMismatchError):
+        vhdxreader.open(child, parent=given[::-1])
+    with vhdxreader.open(given[0], parent=given[1]) as old, pytest.raises(ValueError, match="last"):
+        vhdxreader.open(child, parent=[old, given[1]])
+    with vhdxreader.open(child, parent=[], parents=None) as disk:
+        assert disk.images == (disk.image,)
+
+
 def test_children_share_an_opened_parent_with_parents_of_its_own():
     images = chain(
         lambda _, __: dynamic(2 * MB, {0: full()}, name="oldest"),

@@ -8,7 +8,7 @@ with vhdxreader.open("disk.vhdx") as disk:
 from __future__ import annotations
 
 from . import header as _header
-from .chain import Errors, Parent, Policy, open_disk
+from .chain import Errors, Parents, Policy, open_disk
 from .check import Report, check
 from .errors import (
     CorruptImageError,
@@ -60,7 +60,7 @@ __all__ = [
 def open(
     file: PathOrFile,
     *,
-    parent: Parent | None = None,
+    parent: Parents = None,
     parents: Policy = "relative",
     log: str = "replay",
     errors: Errors = "raise",
@@ -71,7 +71,8 @@ def open(
     at its offset 0, it is never closed, and its position is moved by reads.
 
     `parent` is the parent of a differencing image: a path, a file object, or an opened disk, which stays open for the
-    caller to close. Without it, and for the parent's own parents, `parents` says where they may come from:
+    caller to close; a sequence gives the parent, then its parent, and so on. Without it, and for the parent's own
+    parents, `parents` says where they may come from:
 
     - "relative": where the image's relative_path points to from its folder, `..` included;
     - "inside": the same, but never out of the folder of `file`, with symbolic links resolved;

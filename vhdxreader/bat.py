@@ -122,7 +122,8 @@ class Bat:
     def _load(self, number: int) -> array[int]:
         first = number << _PAGE_SHIFT
         inside = max(self._source.size - self.entry_offset(first), 0) // spec.BAT_ENTRY_SIZE
-        page = self.words(first, min(_PAGE_ENTRIES, self.geometry.entries - first, inside))
+        count = min(_PAGE_ENTRIES, self.geometry.entries - first, inside)
+        page = self.words(first, count) if count else array("Q")  # `word` says what is missing
         with self._lock:
             while len(self._pages) >= _MAX_PAGES:
                 del self._pages[next(iter(self._pages))]

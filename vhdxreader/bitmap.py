@@ -30,12 +30,13 @@ class SectorBitmaps:
         self._bat = bat
         self._occupied = occupied
         self._sector_size = bat.geometry.sector_size
+        self.page_span = _PAGE_BITS * self._sector_size  # bytes of the virtual disk
         self._pages: dict[int, bytes] = {}
         self._lock = threading.Lock()
 
     def run_at(self, offset: int, length: int) -> tuple[bool, int]:
         """Whether the sector at `offset` of the virtual disk is in the file, and for how many bytes, at most `length`,
-        that holds. It may hold for longer still.
+        that holds; it ends early at multiples of `page_span`.
 
         `CorruptImageError` where the sector bitmap block cannot serve, `TruncatedImageError` where the file ends
         before the sector's bit.
@@ -52,8 +53,7 @@ class SectorBitmaps:
 
     def _load(self, number: int) -> bytes:
         """Page `number` of all bitmaps, counted from the virtual disk's first sector; short if the file ends in it."""
-        first = number * _PAGE_BITS * self._sector_size
-        block = self._locate(first)
+        block = self._locate(number * self.page_span)
         start = min(block + number * _PAGE_SIZE % spec.SECTOR_BITMAP_SIZE, self._source.size)
         page = self._source.read_at(start, min(_PAGE_SIZE, self._source.size - start))
         with self._lock:

@@ -6,10 +6,10 @@ In: a path or file object, and where parents may come from. Out: a `VirtualDisk`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 from . import header as headers
 from . import spec
@@ -23,6 +23,7 @@ from .source import AnyPath, PathOrFile, Source, open_regular, open_source
 from .stream import VirtualDisk
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
+Parents: TypeAlias = "Parent | Sequence[Parent] | None"
 Errors: TypeAlias = Literal["raise", "zero"]
 Policy: TypeAlias = "NamedPolicy | Callable[[ParentLocator], Parent | None] | None"
 
@@ -49,7 +50,7 @@ class Chain:
 def open_disk(
     file: PathOrFile,
     *,
-    parent: Parent | None = None,
+    parent: Parents = None,
     parents: Policy = "relative",
     log: str = "replay",
     errors: Errors = "raise",
@@ -57,31 +58,37 @@ def open_disk(
     """The virtual disk in an image; see `vhdxreader.open`. Each file of the chain is opened alike."""
     if errors not in get_args(Errors):
         raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
-    chain = open_chain(file, parent=parent, parents=parents, open_image=partial(VhdxImage, log=log))
+    chain = open_chain(file, parent=parent, parents=parents, log=log)
     if chain.error is not None:
         chain.close()
         raise chain.error
     return VirtualDisk(chain.opened, chain.borrowed, salvage=errors == "zero")
 
 
-def open_chain(
-    file: PathOrFile,
-    *,
-    parent: Parent | None = None,
-    parents: Policy = "relative",
-    open_image: Callable[[Source], VhdxImage] = VhdxImage,
-) -> Chain:
-    """As much of a chain as can be opened. Raises only what is wrong with the child itself, or with the arguments."""
+def open_chain(file: PathOrFile, *, parent: Parents = None, parents: Policy = "relative", log: str = "replay") -> Chain:
+    """As much of a chain as can be opened; see `vhdxreader.open`.
+
+    Raises only what is wrong with the child itself, or with the arguments.
+    """
     if not (parents is None or callable(parents) or parents in get_args(NamedPolicy)):
         raise ValueError(f"parents is {parents!r}, expected {get_args(NamedPolicy)}, None or a callable")
-    opener = _Opener(parents, open_image)
+    given = _in_order(parent)
+    if any(isinstance(disk, VirtualDisk) for disk in given[:-1]):
+        raise ValueError("a disk given as the parent brings its own parents and must come last")
+    opener = _Opener(parents, partial(VhdxImage, log=log))
     try:
-        error = opener.run(file, parent)
+        error = opener.run(file, given)
     except BaseException:
         for image in opener.opened:
             image.close()
         raise
     return Chain(tuple(opener.opened), opener.borrowed, error)
+
+
+def _in_order(parent: Parents) -> list[Parent]:
+    if parent is None:
+        return []
+    return list(parent) if isinstance(parent, (list, tuple)) else [cast("Parent", parent)]
 
 
 class _NotTakenError(Exception):
@@ -105,14 +112,14 @@ class _Opener:
         self._root: str | None = None
         self._identities: set[Hashable] = set()
 
-    def run(self, file: PathOrFile, parent: Parent | None) -> VhdxError | None:
+    def run(self, file: PathOrFile, given: Sequence[Parent]) -> VhdxError | None:
         """Open the child, then its ancestors; why that ended before the chain's end, if it did."""
         child = self._open_first(file)
         if child.path is not None:
             self._root = os.path.realpath(os.path.dirname(os.path.abspath(child.path)))
         try:
-            if parent is not None:
-                self._follow(child, parent)
+            for parent in given:
+                self._follow(self.opened[-1], parent)
             while self._policy is not None and not self.borrowed and self.opened[-1].parent_locator is not None:
                 self._follow(self.opened[-1], None)
         except VhdxError as error:

@@ -83,12 +83,13 @@ class AddressMap:
         self.occupied = tuple(occupied)
         self._occupied_end = max(span.end for span in occupied)
         self._block_size = geometry.block_size
+        self._joint = min(geometry.block_size, self._bitmaps.page_span)
 
     def run_at(self, offset: int, length: int) -> Run:
         """The first run at `offset` of the virtual disk, at most `length` long: blocks of one kind that are adjacent,
         in the file too if they are data. `offset + length` must lie inside the virtual disk."""
         total, kind, where = self._block_run(offset, length)
-        while total < length and kind is not Kind.ERROR:
+        while total < length and (offset + total) % self._joint == 0 and kind is not Kind.ERROR:
             more, next_kind, next_where = self._block_run(offset + total, length - total)
             if next_kind is not kind or (kind is Kind.DATA and next_where != where + total):
                 break
@@ -123,7 +124,7 @@ class AddressMap:
         return breach("payload.past_end", message, missing)
 
     def _block_run(self, offset: int, length: int) -> Run:
-        """The run at `offset` within its block."""
+        """The run at `offset` within its block; where it ends at a multiple of `_joint`, the next may continue it."""
         block, within = divmod(offset, self._block_size)
         length = min(length, self._block_size - within)
         try:

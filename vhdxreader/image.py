@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import spec
 from .bat import Geometry
@@ -99,9 +99,9 @@ class VhdxImage:
         """
         return pread(self._layers, size, offset)
 
-    def preadinto(self, buffer: memoryview, offset: int) -> int:
+    def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        return preadinto(self._layers, buffer, offset)
+        return preadinto(self._layers, flat_view(buffer), offset)
 
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What this one file says of the bytes from `offset` on, in order and without gaps; `length` bytes or up to the
@@ -134,6 +134,14 @@ class VhdxImage:
         return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"
 
 
+def flat_view(buffer: Any) -> memoryview:
+    """The bytes of a writable buffer of any shape and item size."""
+    view = memoryview(buffer)
+    if view.readonly:
+        raise TypeError("a writable buffer is expected")
+    return view.cast("B") if view.nbytes else memoryview(bytearray())
+
+
 def pread(layers: Sequence[AddressMap], size: int, offset: int, lost: LostRanges | None = None) -> bytes:
     """`VhdxImage.pread` over a chain, child first."""
     buffer = bytearray(min(size, max(layers[0].size - offset, 0)))
@@ -145,7 +153,7 @@ def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int, los
     """`VhdxImage.preadinto` over a chain, child first. With `lost`, what cannot be read is zeros and goes there."""
     if offset < 0:
         raise ValueError(f"negative offset {offset}")
-    view = memoryview(buffer)[: max(layers[0].size - offset, 0)]
+    view = buffer[: max(layers[0].size - offset, 0)]
     for start, depth, (size, kind, where) in chain_runs(layers, offset, len(view)):
         part = view[start - offset : start - offset + size]
         if kind is Kind.DATA:

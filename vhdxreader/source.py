@@ -80,7 +80,7 @@ class DescriptorSource(Source):
             if only_regular:
                 _check_regular(status)
             self.identity = _identity(status)
-            self.size = os.lseek(self._fd, 0, os.SEEK_END)
+            self.size = _seekable_size(self._fd, self.name)
         except BaseException:
             self.close()
             raise
@@ -116,7 +116,8 @@ class FileObjectSource(Source):
         self._file = file
         self._lock = threading.Lock()
         self._position = file.tell()
-        self.size = file.seek(0, os.SEEK_END)
+        file.seek(0, os.SEEK_END)  # which may give None, as mmap's does
+        self.size = file.tell()
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
         with self._lock:
@@ -208,6 +209,13 @@ def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         if start < hole:
             yield start, hole
         start = hole
+
+
+def _seekable_size(fd: int, name: str) -> int:
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    except OSError as error:  # which does not say what it is about
+        raise OSError(error.errno, "the file is not seekable", name) from error
 
 
 def _read_into(file: BinaryIO, buffer: memoryview) -> int:

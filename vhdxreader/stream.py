@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .extents import Extent
-from .image import VhdxImage, clipped_extents, pread, preadinto
+from .image import VhdxImage, clipped_extents, flat_view, pread, preadinto
 from .lost import Lost, LostRanges
 
 
@@ -62,7 +62,7 @@ class VirtualDisk(io.RawIOBase):
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         self._check_open()
-        return preadinto(self._layers, _bytes_view(buffer), offset, self._lost)
+        return preadinto(self._layers, flat_view(buffer), offset, self._lost)
 
     def extents(self, *, offset: int = 0, length: int | None = None, chain: bool = True) -> Iterator[Extent]:
         """What the bytes from `offset` on come from, in order and without gaps; `length` bytes or up to the end.
@@ -91,10 +91,9 @@ class VirtualDisk(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         self._check_open()
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
-        if whence not in bases:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        position = bases[whence] + operator.index(offset)
-        if position < 0:
+        base = bases.get(operator.index(whence))
+        position = operator.index(offset) + (base or 0)
+        if base is None or position < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._position = position
         return position
@@ -112,9 +111,13 @@ class VirtualDisk(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         self._check_open()
-        count = preadinto(self._layers, _bytes_view(buffer), self._position, self._lost)
+        count = preadinto(self._layers, flat_view(buffer), self._position, self._lost)
         self._position += count
         return count
+
+    def write(self, _data: Any, /) -> NoReturn:
+        self._check_open()
+        raise io.UnsupportedOperation("a virtual disk is read-only")
 
     def close(self) -> None:
         if not self.closed:
@@ -132,11 +135,3 @@ class VirtualDisk(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on closed file")
-
-
-def _bytes_view(buffer: Any) -> memoryview:
-    """A flat view over a buffer of any shape and item size."""
-    view = memoryview(buffer)
-    if view.readonly:
-        raise TypeError("a writable buffer is expected")
-    return view.cast("B") if view.nbytes else memoryview(bytearray())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import click
 
-import vhdxreader
-
+from ..chain import Chain, open_chain
 from ..copies import Copy
+from ..errors import CorruptImageError, ParentError
 from ..header import Header
 from ..image import VhdxImage
+from ..locator import ParentLocator
 from ..region import RegionTable
 from .options import json_option, opens_image
 from .output import print_json, print_pairs, size
@@ -20,14 +22,25 @@ from .output import print_json, print_pairs, size
 @opens_image
 @json_option
 @click.option("--blocks", is_flag=True, help="Count the allocated payload blocks; this reads the whole BAT.")
-def command(image: str, as_json: bool, blocks: bool, **how: Any) -> None:
-    """Show what IMAGE is: type, sizes, both headers, log state, regions, metadata, findings."""
-    with vhdxreader.open(image, **how) as disk:
-        facts = describe(disk.image, count_blocks=blocks)
+@click.option("--chain", "with_chain", is_flag=True, help="Show the parents, too; exits with 1 if one is missing.")
+def command(image: str, as_json: bool, blocks: bool, with_chain: bool, **how: Any) -> int:
+    """Show what IMAGE is: type, sizes, both headers, log state, regions, metadata, findings.
+
+    Its parents are looked for only with --chain.
+    """
+    if not with_chain:
+        how |= {"parent": None, "parents": None}
+    with closing(open_chain(image, **how)) as chain:
+        facts = describe(chain.opened[0], count_blocks=blocks)
+        if with_chain:
+            facts["chain"] = describe_chain(chain)
     if as_json:
         print_json(facts)
     else:
         _print_text(facts)
+    if chain.error is None:
+        return 0
+    return 2 if isinstance(chain.error, CorruptImageError) else 1
 
 
 def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
@@ -70,6 +83,7 @@ def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
             }
             for item in metadata.items
         ],
+        "parent_locator": None if image.parent_locator is None else dict(image.parent_locator.entries),
         "findings": [
             {
                 "severity": finding.severity.name,
@@ -84,6 +98,35 @@ def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
     if count_blocks:
         facts["allocated_blocks"] = image.allocated_blocks()
     return facts
+
+
+def describe_chain(chain: Chain) -> dict[str, Any]:
+    """The members of a chain, child first, and what is wrong with the parent that ends it, None if nothing is."""
+    error, members = chain.error, []
+    for depth, image in enumerate(chain.opened):
+        member: dict[str, Any] = {
+            "depth": depth,
+            "filename": image.name,
+            "disk_type": image.metadata.disk_type,
+            "virtual_size": image.size,
+            "data_write_guid": str(image.header.data_write_guid),
+        }
+        if image.parent_locator is not None:
+            member["parent_linkage"] = str(image.parent_locator.linkage)
+            member["parent_linkage2"] = _text(image.parent_locator.linkage2)
+            member["parent_matches"] = _matches(image.parent_locator, image.parent)
+        members.append(member)
+    if error is None:
+        return {"members": members, "error": None}
+    tried = [tried._asdict() for tried in error.tried] if isinstance(error, ParentError) else []
+    return {"members": members, "error": {"rule": error.rule, "message": str(error), "tried": tried}}
+
+
+def _matches(locator: ParentLocator, parent: VhdxImage | None) -> str | None:
+    """The key whose GUID the parent has; None if there is no parent."""
+    if parent is None:
+        return None
+    return "parent_linkage" if parent.header.data_write_guid == locator.linkage else "parent_linkage2"
 
 
 def _text(value: object) -> str | None:
@@ -146,7 +189,27 @@ def _print_text(facts: dict[str, Any]) -> None:
     print_pairs("Regions", regions)
     items = [(i["name"], f"{size(i['length'])} at {i['offset']:#x}{_flags(i)}") for i in facts["metadata_items"]]
     print_pairs("Metadata items", items)
+    if facts["parent_locator"] is not None:
+        print_pairs("Parent locator", list(facts["parent_locator"].items()))
+    if "chain" in facts:
+        _print_chain(facts["chain"])
     print_pairs("Findings", [(f["severity"], _finding_text(f)) for f in facts["findings"]])
+
+
+def _print_chain(chain: dict[str, Any]) -> None:
+    for member in chain["members"]:
+        pairs = [
+            ("Type", member["disk_type"]),
+            ("Virtual size", size(member["virtual_size"])),
+            ("DataWriteGuid", member["data_write_guid"]),
+        ]
+        if "parent_linkage" in member:
+            pairs += [(key, member[key]) for key in ("parent_linkage", "parent_linkage2") if member[key]]
+            pairs.append(("Parent", f"matches {member['parent_matches']}" if member["parent_matches"] else "not open"))
+        print_pairs(f"Chain {member['depth']}: {member['filename']}", pairs)
+    if chain["error"] is not None:
+        tried = [(tried["key"], f"{tried['place']}: {tried['reason']}") for tried in chain["error"]["tried"]]
+        print_pairs("Missing parent", tried or [("Reason", chain["error"]["message"])])
 
 
 def _or_missing(value: Any, show: Any = str) -> str:

@@ -27,7 +27,24 @@ image_argument = click.argument("image", type=click.Path())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 # How an image is opened: each becomes a keyword of `vhdxreader.open`.
-_OPEN_OPTIONS: list[Callable[[Any], Any]] = []
+_OPEN_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--parent",
+        type=click.Path(),
+        metavar="FILE",
+        multiple=True,
+        help="The parent of a differencing IMAGE; given again, the parent of that one, and so on.",
+    ),
+    click.option(
+        "--parents",
+        type=click.Choice(["relative", "inside", "all", "none"]),
+        default="relative",
+        show_default=True,
+        callback=lambda _context, _option, value: None if value == "none" else value,
+        help="Where other parents may be: where relative_path points to, only inside IMAGE's folder, at absolute paths"
+        " too, or nowhere.",
+    ),
+]
 
 
 def opens_image(command: F) -> F:

@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
+def one_line(text: str) -> str:
+    """As `printable`, with line breaks escaped, too."""
+    return printable(text).replace("\n", "\\n")
+
+
 def print_json(value: Any) -> None:
     """Print JSON, plain ASCII."""
     click.echo(json.dumps(value, indent=2))
@@ -34,10 +39,11 @@ def print_json(value: Any) -> None:
 
 def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
     """Print a heading and indented lines of name and value, the values in one column."""
-    click.echo(f"{printable(title)}:" if pairs else f"{title}: none")
-    width = max((len(name) for name, _ in pairs), default=0)
-    for name, value in pairs:
-        click.echo(f"  {name + ':':<{width + 1}}  {printable(value)}".rstrip())
+    click.echo(f"{one_line(title)}:" if pairs else f"{title}: none")
+    names = [one_line(name) for name, _ in pairs]
+    width = max((len(name) for name in names), default=0)
+    for name, (_, value) in zip(names, pairs, strict=True):
+        click.echo(f"  {name + ':':<{width + 1}}  {one_line(value)}".rstrip())
 
 
 def report_lost(disk: VirtualDisk) -> int:
