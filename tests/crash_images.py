@@ -23,8 +23,8 @@ MB = 1 << 20
 DISK = 64 * MB
 
 KNOWN_FAULTS = {
-    "no entry": "the header names a log, but no entry in it is valid: refused, as the specification demands; qemu takes "
-    "it for an empty log. Read with log='ignore'",
+    "no entry": "the header names a log in which no entry is valid: refused, as the specification demands, and read "
+    "with log='ignore'; qemu takes the log for empty",
 }
 
 
@@ -66,17 +66,28 @@ def crash(path: Path, rng: random.Random) -> None:
             for _ in range(rng.randrange(1, 40)):  # qemu empties the log behind each update of its BAT
                 wait(lambda: is_dirty(image.fileno()) or writer.poll() is not None)
                 wait(lambda: not is_dirty(image.fileno()) or writer.poll() is not None)
-            wait(lambda: is_dirty(image.fileno()) or writer.poll() is not None)
+            wanted = rng.choice([is_dirty, is_logged, is_logged])
+            wait(lambda: wanted(image.fileno()) or writer.poll() is not None)
             end = time.perf_counter() + rng.random() ** 2 * 0.0005
             wait(lambda: time.perf_counter() >= end)
             writer.kill()
 
 
-def is_dirty(fd: int) -> bool:
-    """Whether the header with the greater SequenceNumber names a log."""
+def log_guid(fd: int) -> bytes:
+    """That of the header with the greater SequenceNumber."""
     headers = [os.pread(fd, 64, at) for at in (64 * 1024, 128 * 1024)]
-    current = max(headers, key=lambda header: int.from_bytes(header[8:16], "little"))
-    return any(current[48:64])
+    return max(headers, key=lambda header: int.from_bytes(header[8:16], "little"))[48:]
+
+
+def is_dirty(fd: int) -> bool:
+    """Whether the current header names a log."""
+    return any(log_guid(fd))
+
+
+def is_logged(fd: int) -> bool:
+    """Whether an entry of that log has begun to be written; qemu puts it at the log's start."""
+    entry = os.pread(fd, 64, MB)
+    return entry.startswith(b"loge") and entry[32:48] == log_guid(fd)
 
 
 def wait(condition: Callable[[], bool]) -> None:
