@@ -206,7 +206,9 @@ def test_descriptors_and_data_sectors():
     signatures = [rng.choice([spec.ZERO_DESCRIPTOR_SIGNATURE, spec.DATA_DESCRIPTOR_SIGNATURE]) for _ in range(200)]
     raw = b"".join(signature + rng.randbytes(spec.LOG_DESCRIPTOR_SIZE - 4) for signature in signatures)
     found = Descriptors.unpack(memoryview(raw))
-    for i, is_data in enumerate(found.is_data()):
+    data = found.data_indexes()
+    for i in range(len(found)):
+        is_data = i in data
         body = Vhdx.LogDescriptor.from_bytes(raw[i * 32 : i * 32 + 32]).body
         assert is_data == isinstance(body, Vhdx.LogDataDescriptor)
         assert found.offsets[i] == body.ofs_file
