@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from grammar_tools import ROOT, grammar, types
+from vhdxreader._generated.vhdx import Vhdx
 
 from vhdxreader import spec
-from vhdxreader._generated.vhdx import Vhdx
 
 PAGE = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 

@@ -12,10 +12,10 @@ from grammar_tools import BUILT, corpus_image, grammar, types
 from hypothesis import given
 from hypothesis import strategies as st
 from kaitaistruct import KaitaiStream
+from vhdxreader._generated.vhdx import Vhdx
 
 import vhdxreader
 from vhdxreader import spec
-from vhdxreader._generated.vhdx import Vhdx
 from vhdxreader.bat import Geometry
 from vhdxreader.descriptors import Descriptors, data_sectors_are_good
 

@@ -75,6 +75,11 @@ class BlockWalk:
         self._occupied_end = max(span.end for span in address_map.occupied)
         self._awaited = -1  # index of the sector bitmap entry that the last partially present block needs
         geometry = self._bat.geometry
+        self._file_size = source.size
+        self._block_size = geometry.block_size
+        self._payload_blocks = geometry.payload_blocks
+        self._chunk_ratio = geometry.chunk_ratio
+        self._has_parent = geometry.has_parent
         readable = (min(region.end, source.size) - region.offset) // spec.BAT_ENTRY_SIZE
         self.entries = max(min(geometry.entries, readable), 0)
         for start, end in [*((s.start, s.end) for s in address_map.occupied), *((r.offset, r.end) for r in others)]:
@@ -100,46 +105,51 @@ class BlockWalk:
                 self._entry(index, word, buffer)
 
     def _entry(self, index: int, word: int, buffer: memoryview | None) -> None:
-        geometry = self._bat.geometry
-        chunk, place = divmod(index, geometry.chunk_ratio + 1)
-        if word & spec.RESERVED_MASK:
-            message = f"BAT entry {index} is {word:#x}, with reserved bits that are not zero"
-            self._add("bat.reserved", message, index)
-        if place == geometry.chunk_ratio:
+        chunk, place = divmod(index, self._chunk_ratio + 1)
+        block = chunk * self._chunk_ratio + place
+        if place == self._chunk_ratio:
             self._bitmap(chunk, index, word, buffer)
-        elif (block := chunk * geometry.chunk_ratio + place) < geometry.payload_blocks:
+        elif block >= self._payload_blocks:
+            return
+        elif word & spec.STATE_MASK >= _FIRST_WITH_SPACE:
             self._payload(block, index, word, buffer)
+        if word & spec.RESERVED_MASK:
+            self._add("bat.reserved", f"BAT entry {index} is {word:#x}: reserved bits are not zero", index)
 
     def _payload(self, block: int, index: int, word: int, buffer: memoryview | None) -> None:
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
-        if state < _FIRST_WITH_SPACE:
-            return
-        geometry, base = self._bat.geometry, block * self._bat.geometry.block_size
-        used = min(geometry.block_size, geometry.virtual_disk_size - base)
-        end = start + used
-        if (
-            state < _FULLY_PRESENT
-            or end > self._source.size
-            or (start < self._occupied_end and collision(self._map.occupied, start, end))
-            or (state == _PARTIALLY_PRESENT and not geometry.has_parent)
-        ):
+        base, size = block * self._block_size, self._block_size
+        end = start + min(size, self._map.size - base)
+        rule = self._broken_rule(state, start, end)
+        if rule and not self._findings.has_enough(rule):
             error = self._map.error_at(base)
-            assert error.rule is not None
-            self._findings.add(error.rule, error.message, error.offset)
-        elif start + geometry.block_size > self._source.size:
+            self._findings.add(error.rule or rule, error.message, error.offset)
+        if state < _FULLY_PRESENT:
+            return
+        if not rule and start + size > self._file_size:
             message = f"payload block {block}, the last, ends with the virtual disk"
             self._add("payload.short_last", message, index)
-        if state == _PARTIALLY_PRESENT and geometry.has_parent:
-            self._awaited = geometry.bitmap_index(block // geometry.chunk_ratio)
-        self.totals.allocated_blocks += state >= _FULLY_PRESENT
-        self._take(f"payload block {block}", index, start, start + geometry.block_size)
+        if state == _PARTIALLY_PRESENT and self._has_parent:
+            self._awaited = self._bat.geometry.bitmap_index(block // self._chunk_ratio)
+        self.totals.allocated_blocks += 1
+        self._take(f"payload block {block}", index, start, start + size)
         if buffer is not None:
             self._read(start, end, buffer)
+
+    def _broken_rule(self, state: int, start: int, end: int) -> str:
+        """The rule for which a read of the payload block fails, but for its sector bitmap; empty if none."""
+        if state < _FULLY_PRESENT:
+            return "payload.state"
+        if state == _PARTIALLY_PRESENT and not self._has_parent:
+            return "payload.partially_present"
+        if start < self._occupied_end and collision(self._map.occupied, start, end):
+            return "payload.overlap"
+        return "payload.past_end" if end > self._file_size else ""
 
     def _bitmap(self, chunk: int, index: int, word: int, buffer: memoryview | None) -> None:
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
         end, needed, name = start + spec.SECTOR_BITMAP_SIZE, index == self._awaited, f"sector bitmap block {chunk}"
-        if not self._bat.geometry.has_parent:
+        if not self._has_parent:
             if state:
                 self._add("bitmap.unexpected", f"{name} has state {state}, but the disk has no parent", index)
         elif state != spec.BitmapState.PRESENT:
@@ -150,9 +160,9 @@ class BlockWalk:
             if (span := collision(self._map.occupied, start, end)) is not None:
                 rule = "bitmap.overlap" if needed else "bitmap.unneeded"
                 self._add(rule, f"{name} lies at {start:#x}, on the {span.name}", index)
-            elif end > self._source.size:
+            elif end > self._file_size:
                 rule = "bitmap.past_end" if needed else "bitmap.unneeded"
-                self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._source.size:#x}", index)
+                self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._file_size:#x}", index)
             self.totals.bitmap_blocks += 1
             self._take(name, index, start, end)
             if buffer is not None:
@@ -164,7 +174,7 @@ class BlockWalk:
 
     def _read(self, start: int, end: int, buffer: memoryview) -> None:
         """Read what the file has of a block; what cannot be read is a finding."""
-        end = min(end, self._source.size)
+        end = min(end, self._file_size)
         for at in range(start, end, len(buffer)):
             part = buffer[: end - at]
             try:

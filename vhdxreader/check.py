@@ -12,7 +12,7 @@ from typing import Any
 
 from . import spec
 from .blockwalk import BlockWalk, Progress
-from .errors import CorruptImageError, Finding, Severity
+from .errors import Finding, Severity, UnsupportedImageError
 from .header import is_vhdx
 from .replay import LogMode
 from .rules import RULES, Findings
@@ -134,5 +134,4 @@ def _is_vhdx(found: Structures) -> bool:
 
 
 def _is_unsupported(finding: Finding) -> bool:
-    error = RULES[finding.rule].error
-    return error is not None and not issubclass(error, CorruptImageError)
+    return RULES[finding.rule].error is UnsupportedImageError

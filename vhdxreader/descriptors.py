@@ -1,7 +1,7 @@
 """The descriptors and data sectors of log entries [2.3.1.2 to 2.3.1.4], many at a time.
 
-A log of 64 MB holds two million descriptors: an object for each would cost a minute. They are taken apart as packed
-words; a test ties that to the grammar. In: their bytes. Out: columns of plain integers. Layer 2.
+A log of 64 MB holds two million descriptors: an object for each would cost a minute. They are taken apart as columns of
+packed words, and a column is held against a rule as one long integer; a test ties the layout to the grammar. Layer 2.
 """
 
 from __future__ import annotations
@@ -9,95 +9,98 @@ from __future__ import annotations
 import sys
 from array import array
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache
 from itertools import compress
-from operator import add, or_
 
 from . import spec
 
-_LIMIT = 1 << 64
 _SHIFT = spec.LOG_SECTOR_SIZE.bit_length() - 1
-_WORD = 8
-_WORDS = spec.LOG_DESCRIPTOR_SIZE // _WORD
+_SIZE = spec.LOG_DESCRIPTOR_SIZE
 _SECTOR_QUARTERS = spec.LOG_SECTOR_SIZE // 4
 
-# As they come out of a cast to native 4-byte words.
-_ZERO = int.from_bytes(spec.ZERO_DESCRIPTOR_SIGNATURE, sys.byteorder)
-_DATA = int.from_bytes(spec.DATA_DESCRIPTOR_SIGNATURE, sys.byteorder)
+# The first letters of the signatures stand for them, once `problem` has seen the rest.
+_ZERO, _DATA = spec.ZERO_DESCRIPTOR_SIGNATURE[:1], spec.DATA_DESCRIPTOR_SIGNATURE[:1]
+_IS_ZERO, _IS_DATA = (bytes(letter == ord(kind) for letter in range(256)) for kind in (_ZERO, _DATA))
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """Consecutive descriptors of an entry, a column for each field; offsets and lengths in bytes of the file."""
+    """Consecutive descriptors of an entry. `kinds` has the first letter of each signature; `offsets` and `lengths` are
+    bytes of the file, a data descriptor's length being 4096."""
 
     raw: memoryview
-    signatures: array[int]
+    kinds: bytes
     offsets: array[int]
-    lengths: array[int]  # 4096 for a data descriptor
+    lengths: array[int]
 
     @classmethod
     def unpack(cls, raw: memoryview) -> Descriptors:
-        """Take apart whole descriptors. `raw` must stay as it is while the result is in use."""
-        signatures = array("I", raw.cast("I")[:: 2 * _WORDS].tobytes())
+        """Take apart whole descriptors."""
+        kinds = raw[::_SIZE].tobytes()
         lengths = _column(raw, 1)
-        if signatures.count(_ZERO) != len(signatures):
-            pairs = zip(signatures, lengths, strict=True)
-            lengths = array("Q", [n if signature == _ZERO else spec.LOG_SECTOR_SIZE for signature, n in pairs])
-        return cls(raw, signatures, _column(raw, 2), lengths)
+        if _DATA in kinds:
+            pairs = zip(kinds, lengths, strict=True)
+            lengths = array("Q", [spec.LOG_SECTOR_SIZE if _IS_DATA[kind] else n for kind, n in pairs])
+        return cls(raw, kinds, _column(raw, 2), lengths)
 
     def __len__(self) -> int:
-        return len(self.signatures)
+        return len(self.kinds)
 
     @property
     def data_count(self) -> int:
         """How many are data descriptors."""
-        return self.signatures.count(_DATA)
+        return self.kinds.count(_DATA)
 
-    def is_data(self) -> list[bool]:
-        """For each whether it is a data descriptor."""
-        return [signature == _DATA for signature in self.signatures]
+    def data_indexes(self) -> list[int]:
+        """Which are data descriptors."""
+        return [i for i, kind in enumerate(self.kinds) if _IS_DATA[kind]] if _DATA in self.kinds else []
 
     def edges(self, index: int) -> bytes:
         """LeadingBytes and TrailingBytes of the data descriptor at `index`."""
-        at = index * spec.LOG_DESCRIPTOR_SIZE
+        at = index * _SIZE
         return bytes(self.raw[at + 8 : at + 16]) + bytes(self.raw[at + 4 : at + 8])
-
-    def zero_ranges(self) -> tuple[list[int], list[int]]:
-        """First sector of each range that a zero descriptor names, and the one behind; empty ranges left out."""
-        starts = [offset >> _SHIFT for offset in self.offsets]
-        ends = [start + (length >> _SHIFT) for start, length in zip(starts, self.lengths, strict=True)]
-        wanted = [s == _ZERO and n > 0 for s, n in zip(self.signatures, self.lengths, strict=True)]
-        return list(compress(starts, wanted)), list(compress(ends, wanted))
-
-    def data_sectors(self) -> list[int]:
-        """The sector of the file that each data descriptor names."""
-        return [offset >> _SHIFT for offset in compress(self.offsets, self.is_data())]
-
-    def reserved_is_zero(self) -> bool:
-        """Whether the Reserved fields of all zero descriptors are."""
-        reserved = self.raw.cast("I")[1 :: 2 * _WORDS].tolist()
-        return not any(compress(reserved, (signature == _ZERO for signature in self.signatures)))
 
     def problem(self, sequence_number: int) -> str:
         """Why one of them at least makes its entry no entry; empty where none does."""
-        if self.data_count + self.signatures.count(_ZERO) != len(self):
+        signatures = self.raw.cast("I")[:: _SIZE // 4].tobytes()
+        wanted = self.kinds.replace(_ZERO, spec.ZERO_DESCRIPTOR_SIGNATURE)
+        if wanted.replace(_DATA, spec.DATA_DESCRIPTOR_SIGNATURE) != signatures:
             return "a descriptor has neither of the two signatures"
-        if self.raw.cast("Q")[3::_WORDS].tobytes() != sequence_number.to_bytes(_WORD, "little") * len(self):
+        if self.raw.cast("Q")[3 :: _SIZE // 8].tobytes() != sequence_number.to_bytes(8, "little") * len(self):
             return "a descriptor has another SequenceNumber"
-        if (reduce(or_, self.offsets) | reduce(or_, self.lengths)) % spec.LOG_SECTOR_SIZE:
+        offsets, lengths = _joined(self.offsets), _joined(self.lengths)
+        if (offsets | lengths) & _repeated(spec.LOG_SECTOR_SIZE - 1, len(self)):
             return "a descriptor's FileOffset or ZeroLength is no multiple of 4 KB"
-        if max(map(add, self.offsets, self.lengths)) >= _LIMIT:
+        if _sector_sums(offsets, lengths) & _repeated(-1 << (64 - _SHIFT), len(self)):
             return "a descriptor's range goes beyond 2^64"
         return ""
 
-    def targets_headers(self) -> bool:
-        """Whether one targets something below the region tables."""
-        return min(self.offsets) < spec.LOG_TARGETS_START
+    def sectors(self) -> tuple[array[int], array[int]]:
+        """The first sector of the file that each targets, and the one behind the last; none may have a problem."""
+        offsets, lengths = _joined(self.offsets), _joined(self.lengths)
+        return _split(offsets >> _SHIFT, len(self)), _split(_sector_sums(offsets, lengths), len(self))
+
+    def zero_ranges(self) -> tuple[array[int], array[int]]:
+        """`sectors` of the zero descriptors whose range is not empty."""
+        starts, ends = self.sectors()
+        if _DATA not in self.kinds and min(self.lengths):
+            return starts, ends
+        wanted = [n > 0 and not _IS_DATA[kind] for kind, n in zip(self.kinds, self.lengths, strict=True)]
+        return array("Q", compress(starts, wanted)), array("Q", compress(ends, wanted))
+
+    def data_sectors(self) -> list[int]:
+        """The sector of the file that each data descriptor targets."""
+        return [offset >> _SHIFT for offset in compress(self.offsets, self.kinds.translate(_IS_DATA))]
+
+    def reserved_is_zero(self) -> bool:
+        """Whether the Reserved fields of all zero descriptors are."""
+        reserved = self.raw.cast("I")[1 :: _SIZE // 4]
+        if _DATA not in self.kinds:
+            return reserved.tobytes() == bytes(4 * len(self))
+        return not any(compress(reserved.tolist(), self.kinds.translate(_IS_ZERO)))
 
     def targets(self, start: int, end: int) -> bool:
         """Whether one targets a byte from `start` up to `end`."""
-        if min(self.offsets) >= end:
-            return False
         pairs = zip(self.offsets, self.lengths, strict=True)
         return any(offset < end and offset + length > start for offset, length in pairs)
 
@@ -117,7 +120,28 @@ def data_sectors_are_good(raw: memoryview, sequence_number: int) -> bool:
 
 def _column(raw: memoryview, number: int) -> array[int]:
     """The 8-byte field `number` of each descriptor."""
-    words = array("Q", raw.cast("Q")[number::_WORDS].tobytes())
+    words = array("Q", raw.cast("Q")[number :: _SIZE // 8].tobytes())
     if sys.byteorder == "big":
         words.byteswap()
     return words
+
+
+def _joined(words: array[int]) -> int:
+    """All words as one integer, each in 64 bits of it."""
+    return int.from_bytes(words.tobytes(), sys.byteorder)
+
+
+def _split(joined: int, count: int) -> array[int]:
+    return array("Q", joined.to_bytes(8 * count, sys.byteorder))
+
+
+def _sector_sums(offsets: int, lengths: int) -> int:
+    """Their sums, all joined, in sectors: 53 bits each, so that none reaches into its neighbour. Of aligned words
+    nothing is shifted into the neighbour either."""
+    return (offsets >> _SHIFT) + (lengths >> _SHIFT)
+
+
+@lru_cache(maxsize=16)
+def _repeated(word: int, count: int) -> int:
+    """`joined` of `count` equal words."""
+    return _joined(array("Q", [word & 0xFFFF_FFFF_FFFF_FFFF]) * count)

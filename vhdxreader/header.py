@@ -103,7 +103,9 @@ def _validate_log_location(header: Header, file_size: int, findings: Findings) -
         return
     if header.log_is_in_place(file_size):
         return
-    rule = "header.log_location" if header.has_log else "header.log_location_unused"
+    only_truncated = header.log_is_in_place(offset + length)
+    rule = "header.log_past_end" if only_truncated else "header.log_location"
+    rule = rule if header.has_log else "header.log_location_unused"
     message = f"the log is said to be {length:#x} bytes at {offset:#x}; the file has {file_size:#x} bytes"
     findings.add(rule, message, header.offset)
 

@@ -115,8 +115,8 @@ class Ring:
             for at, piece in self.pieces(start, end - start):
                 signatures = piece.cast("I")[:: _SECTOR // 4].tobytes()
                 if signature in signatures:
-                    places = enumerate(range(start + at, end, _SECTOR))
-                    found.extend(place for i, place in places if signatures.startswith(signature, 4 * i))
+                    sectors = range(len(piece) // _SECTOR)
+                    found.extend(start + at + _SECTOR * i for i in sectors if signatures.startswith(signature, 4 * i))
         return found
 
     def _data_ranges(self) -> Iterator[tuple[int, int]]:
@@ -246,9 +246,10 @@ def _examine_content(entry: LogEntry, ring: Ring) -> Examined:
 
 def _implied_problems(batch: Descriptors, ring: Ring) -> Iterator[tuple[str, str]]:
     """Breaches of the rules on targets that the specification only implies."""
-    if batch.targets_headers():
+    lowest = min(batch.offsets)
+    if lowest < spec.LOG_TARGETS_START:
         yield "log.target_header", "a descriptor targets something below the region tables"
-    if batch.targets(ring.offset, ring.end):
+    if lowest < ring.end and batch.targets(ring.offset, ring.end):
         yield "log.target_log", "a descriptor targets the log itself"
 
 

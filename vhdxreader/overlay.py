@@ -87,7 +87,7 @@ class OverlaySource(Source):
     def overlaid_bytes(self) -> int:
         """How many bytes of the file sectors and zeros replace."""
         zeros = self.zeros
-        alone = sum(not self._is_zeroed(number) for number in self.sectors.numbers)
+        alone = sum(not zeros.covers(number) for number in self.sectors.numbers)
         return (zeros.total() + alone) << _SHIFT
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
@@ -109,6 +109,9 @@ class OverlaySource(Source):
             else:
                 within = start - (self.sectors.numbers[origin] << _SHIFT)
                 part[:] = self._sector(origin)[within : within + len(part)]
+
+    def fileno_for(self, offset: int, size: int) -> int | None:
+        return None if self.is_overlaid(offset, size) else self._base.fileno_for(offset, size)
 
     def close(self) -> None:
         self._base.close()
@@ -147,10 +150,6 @@ class OverlaySource(Source):
                 yield start, stop, _ZERO
                 i += 1
             start = stop
-
-    def _is_zeroed(self, sector: int) -> bool:
-        i = bisect_right(self.zeros.ends, sector)
-        return i < len(self.zeros.starts) and self.zeros.starts[i] <= sector
 
     def _read_base(self, part: memoryview, start: int) -> None:
         """The base's bytes, and zeros behind its end."""

@@ -75,6 +75,7 @@ def find_regions(table: RegionTable, file_size: int, findings: Findings) -> dict
     if table.entry_count > spec.MAX_REGION_ENTRIES:
         message = f"the region table claims {table.entry_count} entries, at most {spec.MAX_REGION_ENTRIES} fit"
         findings.add("region_table.entry_count", message, table.offset)
+        return {}
     if not table.reserved_is_zero:
         findings.add("region_table.reserved", "reserved fields of the region table are not zero", table.offset)
     known: dict[UUID, Region] = {}

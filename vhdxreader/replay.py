@@ -15,11 +15,10 @@ from typing import NoReturn
 from uuid import UUID
 
 from . import spec
-from .descriptors import Descriptors
 from .header import Header
 from .log import ActiveSequence, Examined, LogEntry, Ring, descriptors, examine, find_active
 from .overlay import OverlaySource, Sectors
-from .ranges import Ranges, RangeUnion
+from .ranges import STRETCH, Ranges, RangeUnion, union
 from .rules import Findings
 from .source import Source
 
@@ -139,8 +138,8 @@ def _collect(ring: Ring, entries: Iterable[LogEntry], findings: Findings) -> tup
 class _LastWrites:
     """Finds for each written sector its last data sector, unless it was zeroed behind that.
 
-    Goes backwards, so that the first update met for a sector is its last. `_next[i]` leads to the first sector from the
-    i-th on that none was met for yet, and is shortened on the way: the work stays linear.
+    Goes backwards, so that the first update met for a sector is its last; sectors for which none was met yet are open.
+    `_next[i]` leads to the first open one from the i-th on, and is shortened on the way: the work stays linear.
     """
 
     def __init__(self, numbers: Sequence[int]) -> None:
@@ -149,14 +148,24 @@ class _LastWrites:
         self._open = len(numbers)
         self._positions = array("Q", bytes(8 * len(numbers)))  # 0: zeroed
         self._edges = bytearray(_EDGES * len(numbers))
+        self._zeros: list[Ranges] = []  # met, but not looked at
+        self._waiting = 0  # how many ranges they are
 
     def find(self, ring: Ring, entries: Sequence[LogEntry]) -> Sectors:
         """The sectors that are left of these entries, the first being the tail."""
         for entry in reversed(entries):
-            data = entry.data_count
+            if not self._open:
+                break
+            position = entry.offset + entry.length
             for batch in descriptors(ring, entry, backwards=True):
-                if self._open:
-                    data = self._meet(ring, entry, batch, data)
+                starts, ends = batch.sectors()
+                stop = len(batch)
+                for i in reversed(batch.data_indexes()):
+                    self._meet_zeros(starts[i + 1 : stop], ends[i + 1 : stop])
+                    position -= _SECTOR
+                    self._meet_data(starts[i], ring.offset + position % ring.length, batch.edges(i))
+                    stop = i
+                self._meet_zeros(starts[:stop], ends[:stop])
         visible = [i for i, position in enumerate(self._positions) if position]
         return Sectors(
             array("Q", [self._numbers[i] for i in visible]),
@@ -164,29 +173,39 @@ class _LastWrites:
             b"".join(self._edges[_EDGES * i : _EDGES * (i + 1)] for i in visible),
         )
 
-    def _meet(self, ring: Ring, entry: LogEntry, batch: Descriptors, data: int) -> int:
-        """Take a batch, behind which `data` data descriptors of the entry are left; how many are left before it."""
-        is_data = batch.is_data()
-        for i in reversed(range(len(batch))):
-            start = batch.offsets[i] >> _SHIFT
-            if is_data[i]:
-                data -= 1
-                at = bisect_left(self._numbers, start)
-                if self._next[at] == at:
-                    position = entry.offset + (entry.descriptor_sectors + data) * _SECTOR
-                    self._positions[at] = ring.offset + position % ring.length
-                    self._edges[_EDGES * at : _EDGES * (at + 1)] = batch.edges(i)
-                    self._close(at)
-            else:
-                self._zero(start, start + (batch.lengths[i] >> _SHIFT))
-        return data
+    def _meet_data(self, number: int, position: int, edges: bytes) -> None:
+        self._look_at_zeros()
+        at = bisect_left(self._numbers, number)
+        if self._next[at] == at:
+            self._close(at)
+            self._positions[at] = position
+            self._edges[_EDGES * at : _EDGES * (at + 1)] = edges
 
-    def _zero(self, start: int, end: int) -> None:
-        at = bisect_left(self._numbers, start)
-        while self._numbers[at : at + 1] and self._numbers[at] < end:
-            if self._next[at] == at:
+    def _meet_zeros(self, starts: array[int], ends: array[int]) -> None:
+        if starts:
+            self._zeros.append(Ranges(starts, ends))
+            self._waiting += len(starts)
+            if self._waiting >= STRETCH:
+                self._look_at_zeros()
+
+    def _look_at_zeros(self) -> None:
+        """Close what was zeroed, going through the ranges or through the open sectors, whichever are fewer."""
+        if not self._waiting:
+            return
+        numbers, zeros = self._numbers, union(self._zeros)
+        self._zeros, self._waiting = [], 0
+        if len(zeros.starts) < self._open:
+            for start, end in zip(*zeros, strict=True):
+                at = self._first_open(bisect_left(numbers, start))
+                while at < len(numbers) and numbers[at] < end:
+                    self._close(at)
+                    at = self._first_open(at)
+            return
+        at = self._first_open(0)
+        while at < len(numbers):
+            if zeros.covers(numbers[at]):
                 self._close(at)
-            at = self._first_open(at)
+            at = self._first_open(at + 1)
 
     def _close(self, at: int) -> None:
         self._next[at] = at + 1

@@ -71,6 +71,13 @@ class Findings:
         if self.counts[rule_id] <= self._keep:
             self._found.append(Finding(rule.id, rule.severity, message, offset, rule.section, rule.means))
 
+    def has_enough(self, rule_id: str) -> bool:
+        """Whether no more findings of a rule are kept; if so, one more breach of it was counted."""
+        if self.counts[rule_id] < self._keep:
+            return False
+        self.counts[rule_id] += 1
+        return True
+
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found)
 
@@ -125,8 +132,9 @@ _RULES = (
         "header.log_location",
         "2.2.2",
         CorruptImageError,
-        "a log to replay lies behind the header section, inside the file, in whole megabytes, and is not empty",
+        "a log to replay lies behind the header section, in whole megabytes, and is not empty",
     ),
+    _refuse("header.log_past_end", "2.2.2", TruncatedImageError, "a log to replay lies inside the file"),
     _warn("header.log_location_unused", "2.2.2", "LogOffset and LogLength are in place; no log needs replay"),
     _info("header.no_log", "2.2.2", "there is a log region; its length is 0 and no log needs replay"),
     _warn("header.reserved", "2.2.2", "reserved bytes of the header are zero"),

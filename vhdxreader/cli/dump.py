@@ -65,7 +65,7 @@ def _print(node: Node, depth: int) -> None:
         name += f" (bit {node.bit})" if node.bits == 1 else f" (bits {node.bit}-{node.bit + node.bits - 1})"
     raw = "" if node.children else node.raw[:_SHOWN_BYTES].hex() + ("..." if node.size > _SHOWN_BYTES else "")
     text = f"cannot be read: {node.problem}" if node.problem else node.meaning
-    line = f"{place:12}  {'  ' * depth + name:<28}  "
+    line = f"{place:12}  {'  ' * depth + name:<32}  "
     line += one_line(text) if node.children else f"{raw:<{2 * _SHOWN_BYTES + 3}}  {one_line(text)}"
     click.echo(line.rstrip())
     for child in node.children:
