@@ -15,11 +15,11 @@ from uuid import UUID
 from . import grammar, spec
 from .copies import Copy
 from .errors import VhdxError
-from .header import is_vhdx
 from .metadata import KNOWN_ITEMS, MetadataItem, read_table
 from .region import Region
 from .replay import LogMode
 from .rules import Findings, breach
+from .skeleton import ends_with_structures
 from .source import PathOrFile, Source, open_source
 from .structures import Structures, read_structures
 
@@ -66,7 +66,7 @@ def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, coun
     source = open_source(file)
     try:
         found = read_structures(source, Findings(strict=False, keep=1), LogMode.IGNORE)
-        if not is_vhdx(source) and not any(copy.value for copy in (*found.headers, *found.region_tables)):
+        if not found.is_vhdx:
             raise breach("identifier.signature", f"{source.name} is no VHDX file", 0)
         for section in sections or SECTIONS:
             yield from SECTIONS[section](found, range(first, first + min(count, MAX_COUNT)))
@@ -155,7 +155,7 @@ def _bat(found: Structures, numbers: range) -> Iterator[Node]:
     if found.map is None:
         yield Node("BAT", problem="regions or metadata do not say where it is, or how large")
         return
-    bat, geometry = found.map.bat, found.map.bat.geometry
+    bat, geometry, lost = found.map.bat, found.map.bat.geometry, False
     for index in range(numbers.start, min(numbers.stop, geometry.entries)):
         chunk, place = divmod(index, geometry.chunk_ratio + 1)
         is_bitmap = place == geometry.chunk_ratio
@@ -170,6 +170,9 @@ def _bat(found: Structures, numbers: range) -> Iterator[Node]:
         present = (word & spec.STATE_MASK) >= spec.PayloadState.FULLY_PRESENT
         meaning = f"{state} at {where:#x}" if present else f"{state}, stale offset {where:#x}" if where else str(state)
         yield replace(node, meaning=meaning)
+        lost |= present and where >= found.source.size
+    if lost and ends_with_structures(found, found.source.size):
+        yield Node("payload", meaning="not there: the file ends with its last structure")
 
 
 def _log(found: Structures, numbers: range) -> Iterator[Node]:
