@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builder import ITEM_GUIDS, MB, TB, Item, dynamic
-from grammar_tools import BUILT, corpus_image, grammar, types
+from grammar_tools import BUILT, grammar, types
 from hypothesis import given
 from hypothesis import strategies as st
 from kaitaistruct import KaitaiStream
@@ -184,8 +184,8 @@ def test_every_entry_of_a_bat(name, tmp_path):
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", ["swap", "iotest-dynamic-1G"])
-def test_every_entry_of_a_real_bat(name, tmp_path):
-    compare_bats(corpus_image(name, tmp_path))
+def test_every_entry_of_a_real_bat(name, corpus):
+    compare_bats(corpus / f"{name}.vhdx")
 
 
 def compare_bats(path: Path) -> None:
