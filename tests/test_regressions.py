@@ -1,4 +1,4 @@
-"""What the popular readers get wrong, each a test of ours: we assert our result; what installed peers do is only printed.
+"""What the popular readers get wrong, each a test of ours: we assert our result; what installed peers do is printed.
 
 Run with -s (or see the report of a failure) for what they say. They change; none of this asserts anything of them.
 """
