@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py ksc/build_backend.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers clean
+.PHONY: help setup demo test lint types layers languages docs clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -36,5 +36,14 @@ types: setup  ## types
 layers: setup  ## what may import what
 	$(BIN)/lint-imports
 
+languages: setup  ## the grammar compiled to every language, in generated/
+	$(BIN)/python ksc/generate.py all
+
+docs: languages  ## the documentation site, in site/
+	@command -v dot >/dev/null || { echo "graphviz is needed (Debian: apt-get install graphviz)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	dot -Tsvg generated/graphviz/vhdx.dot -o docs/images/grammar.svg 2>/dev/null  # it complains of the compiler's arrows
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:  ## remove everything that was made
-	rm -rf $(VENV) generated/* ksc/node_modules build dist *.egg-info .*_cache .hypothesis
+	rm -rf $(VENV) generated/* ksc/node_modules tests/webide/node_modules docs/images/grammar.svg site build dist *.egg-info .*_cache .hypothesis

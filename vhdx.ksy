@@ -142,7 +142,7 @@ instances:
     if: current_region_table.has_metadata
     doc: What kind of disk it is, how large, and where its parent is.
     doc-ref: '[MS-VHDX] section 2.6'
-    -webide-parse-mode: lazy
+    -webide-parse-mode: eager
   block_allocation_table:
     pos: current_region_table.bat_entry.ofs_region.as<s8>
     type: |
@@ -156,7 +156,7 @@ instances:
     if: current_region_table.has_bat and current_region_table.has_metadata and metadata.is_geometry_ok
     doc: Where each block of the disk is.
     doc-ref: '[MS-VHDX] section 2.5'
-    -webide-parse-mode: lazy
+    -webide-parse-mode: eager
 types:
   guid:
     -webide-representation: '{raw:uuid=ms}'
@@ -196,7 +196,7 @@ types:
         doc: The bytes of `creator`.
         -webide-parse-mode: lazy
   header:
-    -webide-representation: 'sequence number {sequence_number:dec}, signature ok: {is_magic_ok}'
+    -webide-representation: 'sequence number {sequence_number:dec}, signature ok: {is_magic_ok}, log to replay: {has_log} (header {_parent.current_header_number:dec} is current)'
     doc: |
       The root of everything that changes. There are two, written in turn, so
       that one is whole at any time.
@@ -260,8 +260,11 @@ types:
       is_magic_ok:
         value: magic == [0x68, 0x65, 0x61, 0x64]
         doc: True if the signature is right.
+      has_log:
+        value: not (log_guid.raw == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        doc: True if there is a log to replay.
   region_table:
-    -webide-representation: '{num_entries:dec} regions, signature ok: {is_magic_ok}'
+    -webide-representation: '{entries:sep=; } (signature ok: {is_magic_ok})'
     doc: Names the regions of the file, and says where each one is.
     doc-ref: '[MS-VHDX] section 2.2.3.1'
     seq:
@@ -292,7 +295,8 @@ types:
         type: region_table_entry
         repeat: expr
         repeat-expr: num_entries
-        doc: The regions, in any order.
+        if: num_entries <= 2047
+        doc: The regions, in any order. More than the table holds are none.
         -webide-parse-mode: eager
       bat_search:
         pos: 16
@@ -372,6 +376,7 @@ types:
         value: 'is_bat ? "BAT" : (is_metadata ? "metadata" : "unknown")'
         doc: Name of the region.
   metadata_region:
+    -webide-representation: 'disk of {virtual_disk_size}, {file_parameters}'
     doc: |
       A table of 64 KiB, and behind it the items that the table names, at any
       place and in any order. All offsets count from the start of the region.
@@ -485,7 +490,8 @@ types:
         type: metadata_table_entry
         repeat: expr
         repeat-expr: num_entries
-        doc: The items, in any order.
+        if: num_entries <= 2047
+        doc: The items, in any order. More than the table holds are none.
         -webide-parse-mode: eager
   metadata_table_entry:
     -webide-representation: '{kind}: {len_item:dec} bytes at {ofs_item}'
@@ -849,7 +855,7 @@ types:
         doc: The parts of the table, one for each sector bitmap block.
         -webide-parse-mode: lazy
   bat_chunk:
-    -webide-representation: 'blocks {first_block:dec} and on, {num_payload_entries:dec}'
+    -webide-representation: '{num_payload_entries:dec} blocks from block {first_block:dec} on'
     doc: |
       The entries of the payload blocks of one chunk, and of its sector bitmap
       block.
@@ -1029,7 +1035,7 @@ types:
         doc: The ring from its beginning in the file, not from its oldest entry.
         -webide-parse-mode: lazy
   log_sector:
-    -webide-representation: '{kind}'
+    -webide-representation: '{kind} {body}'
     doc: |
       One sector of the log, which may be the first of an entry. An entry that
       goes on at the start of the log cannot be shown from here: join its
@@ -1054,30 +1060,39 @@ types:
       kind:
         value: 'is_entry ? "entry" : (is_data_sector ? "data sector" : "other")'
         doc: Name of what the sector is.
-      entry_header:
+      body:
         pos: ofs_sector.as<s8>
-        size: 64
-        type: log_entry_header
+        size: 4096
+        type:
+          switch-on: kind
+          cases:
+            '"entry"': log_entry_header
+            '"data sector"': log_data_sector
+            _: log_other_sector
+        doc: What the sector begins with.
+        -webide-parse-mode: eager
+      len_entry:
+        pos: (ofs_sector + 8).as<s8>
+        type: u4
         if: is_entry
-        doc: Header of the entry that begins here.
-        doc-ref: '[MS-VHDX] section 2.3.1.1'
+        doc: Size in bytes of the entry that begins here.
         -webide-parse-mode: lazy
       entry:
         pos: ofs_sector.as<s8>
-        size: entry_header.len_entry
+        size: len_entry
         type: log_entry
         if: is_entry
         doc: The entry that begins here.
         doc-ref: '[MS-VHDX] section 2.3.1'
         -webide-parse-mode: lazy
-      data_sector:
-        pos: ofs_sector.as<s8>
-        size: 4096
-        type: log_data_sector
-        if: is_data_sector
-        doc: The data sector that is here.
-        doc-ref: '[MS-VHDX] section 2.3.1.4'
-        -webide-parse-mode: lazy
+  log_other_sector:
+    doc: |
+      A sector that was never used, or one of the later descriptor sectors of
+      an entry, which have no signature of their own.
+    seq:
+      - id: raw
+        size-eos: true
+        doc: The bytes of the sector.
   log_entry:
     -webide-representation: 'sequence number {header.sequence_number:dec}, {header.num_descriptors:dec} descriptors'
     doc: |

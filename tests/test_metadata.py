@@ -21,7 +21,7 @@ from builder import (
     Locator,
     full,
 )
-from cases import INFO, WARNING, Case, broken, parametrize, valid
+from cases import ERROR, INFO, WARNING, Case, broken, parametrize, valid
 
 import vhdxreader
 from vhdxreader import CorruptImageError, TruncatedImageError, UnsupportedImageError
@@ -77,6 +77,12 @@ def cut_at(offset_of):
     return image.truncate(offset_of(image))
 
 
+def unneeded_behind_the_end():
+    """The Virtual Disk ID is the last thing in the file, and only half of it is there."""
+    image = valid(order=METADATA_LAST, item_offsets={"virtual_disk_id": MB - 16})
+    return image.truncate(image.item_offset["virtual_disk_id"] + 8)
+
+
 UNKNOWN = ("item.unknown", INFO)
 REFUSED, UNSUPPORTED = CorruptImageError, UnsupportedImageError
 
@@ -89,6 +95,14 @@ CASES = [
         TruncatedImageError,
         at=item("file_parameters"),
         says="File Parameters",
+    ),
+    Case(
+        "metadata.truncated_unneeded",
+        unneeded_behind_the_end,
+        finding=WARNING,
+        at=item("virtual_disk_id"),
+        says="Virtual Disk ID",
+        also=(("region.past_end", ERROR), ("file.size", INFO)),
     ),
     Case("metadata_table.signature", lambda: broken(metadata__signature=b"metadatA"), REFUSED, at=region),
     Case("metadata_table.entry_count", lambda: broken(metadata__entry_count=2048), REFUSED, at=region, says="2048"),
@@ -254,6 +268,9 @@ CASES = [
     ),
     Case("parent_locator.unexpected", lambda: valid(locator=LOCATOR), finding=WARNING, at=item("parent_locator")),
 ]
+
+
+EXERCISES = set()
 
 
 @parametrize(CASES)

@@ -100,6 +100,14 @@ CASES = [
         also=(UNKNOWN,),
     ),
     Case(
+        "region.past_end_unknown",
+        lambda: with_region(region__extra__length=64 * MB),
+        finding=WARNING,
+        at=entry(2),
+        says=str(STRANGER),
+        also=(UNKNOWN,),
+    ),
+    Case(
         "region.unknown_required",
         lambda: with_region(region__extra__required=1),
         UnsupportedImageError,

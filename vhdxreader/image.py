@@ -160,12 +160,17 @@ def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int, los
             layers[depth].source.read_into(part, where)
             continue
         if kind is Kind.ERROR or (kind is Kind.ABSENT and layers[depth].has_parent):
-            error = _read_error(layers, start, depth, size, kind)
-            if lost is None:
-                raise error
-            lost.add(start, size, depth, error)
+            lose(layers, start, depth, size, kind, lost)
         fill_zeros(part)
     return len(view)
+
+
+def lose(layers: Sequence[AddressMap], start: int, depth: int, size: int, kind: Kind, lost: LostRanges | None) -> None:
+    """What a read does at a run that cannot be read: raise, or record it in `lost`."""
+    error = _read_error(layers, start, depth, size, kind)
+    if lost is None:
+        raise error
+    lost.add(start, size, depth, error)
 
 
 def _read_error(layers: Sequence[AddressMap], start: int, depth: int, size: int, kind: Kind) -> VhdxError:

@@ -110,6 +110,9 @@ class OverlaySource(Source):
                 within = start - (self.sectors.numbers[origin] << _SHIFT)
                 part[:] = self._sector(origin)[within : within + len(part)]
 
+    def fileno_for(self, offset: int, size: int) -> int | None:
+        return None if self.is_overlaid(offset, size) else self._base.fileno_for(offset, size)
+
     def close(self) -> None:
         self._base.close()
 

@@ -62,6 +62,10 @@ class Source(ABC):
         """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
         yield start, end
 
+    def fileno_for(self, offset: int, size: int) -> int | None:  # noqa: ARG002  # for those that have one
+        """A descriptor of a file with these very bytes at this offset, for the kernel to copy; None: there is none."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Give back what the source itself opened. Further reads raise `ValueError`."""
@@ -92,6 +96,9 @@ class DescriptorSource(Source):
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         return _data_ranges(self._fd, start, end)
+
+    def fileno_for(self, offset: int, size: int) -> int | None:
+        return self._fd if self._fd >= 0 and offset + size <= self.size else None
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

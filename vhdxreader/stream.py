@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .extents import Extent
-from .image import VhdxImage, clipped_extents, flat_view, pread, preadinto
+from .image import VhdxImage, clipped_extents, flat_view, lose, pread, preadinto
 from .lost import Lost, LostRanges
 
 
@@ -71,6 +71,12 @@ class VirtualDisk(io.RawIOBase):
         """
         self._check_open()
         return clipped_extents(self._layers if chain else self._layers[:1], offset, length)
+
+    def lose(self, extent: Extent) -> None:
+        """What a read of an extent does that is neither data nor zeros: raise, or list it in `lost`. For those who use
+        `extents` and don't read what has no data."""
+        self._check_open()
+        lose(self._layers, extent.offset, extent.depth, extent.length, extent.kind, self._lost)
 
     def readable(self) -> bool:
         self._check_open()

@@ -1,0 +1,72 @@
+"""The other readers, each where it is installed: nothing here fails where one is missing."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+try:
+    import pyvhdi
+except ImportError:
+    pyvhdi = None
+try:
+    from dissect.hypervisor.disk import vhdx as dissect
+except ImportError:
+    dissect = None
+
+Pread = Callable[[int, int], bytes]  # (size, offset)
+
+PYVHDI: ModuleType | None = pyvhdi
+
+
+def open_pyvhdi(path: Path, *parents: Path) -> object:
+    """An open `pyvhdi.file`, with its chain of parents set."""
+    file = pyvhdi.file()
+    file.open(str(path))
+    if parents:
+        file.set_parent(open_pyvhdi(*parents))
+    return file
+
+
+def positioned_reads(path: Path, *parents: Path) -> dict[str, Pread]:
+    """The positioned read of every library that is there. dissect has none: it seeks and reads."""
+    reads: dict[str, Pread] = {}
+    if pyvhdi:
+        reads["pyvhdi"] = open_pyvhdi(path, *parents).read_buffer_at_offset
+    if dissect:
+        disk = dissect.VHDX(path)
+
+        def seek_and_read(size: int, offset: int) -> bytes:
+            disk.seek(offset)
+            return disk.read(size)
+
+        reads["dissect"] = seek_and_read
+    return reads
+
+
+def command(name: str) -> str | None:
+    """The path of an installed command."""
+    return shutil.which(name)
+
+
+def versions() -> dict[str, str]:
+    """What is compared with what."""
+    found = {"python": platform.python_version()}
+    for package in ("libvhdi-python", "dissect.hypervisor", "kaitaistruct", "crc32c"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    for name, arguments in {"qemu-img": ["--version"], "7zz": ["i"], "cp": ["--version"]}.items():
+        found[name] = _first_line([name, *arguments]) if command(name) else "not installed"
+    return found
+
+
+def _first_line(words: list[str]) -> str:
+    lines = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split("\n")
+    return next((line.strip() for line in lines if line.strip()), "unknown")

@@ -1,0 +1,18 @@
+"""The works, by the name with which `run.py` can be asked for some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from images import Images
+from measure import Work
+
+from . import convert, extents, reads, startup, threads
+
+WORKS: dict[str, Callable[[Images], Iterator[Work]]] = {
+    "reads": reads.works,
+    "startup": startup.works,
+    "extents": extents.works,
+    "threads": threads.works,
+    "convert": convert.works,
+}

@@ -1,0 +1,89 @@
+"""A new file that is there whole, or not at all.
+
+In: a path. Out: a descriptor to write to, whose file gets its name when it is whole and on the disk. Layer 1: imports
+nothing of the package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Hashable
+from types import TracebackType
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class WholeFile:
+    """A context in which `fd` is written to; at its end the file gets its name, after an error it is removed.
+
+    Until then it has a name that begins with ".vhdxreader-", in the same folder. A symbolic link is followed. What has
+    the name already is replaced only with `overwrite`, and never where its device and inode are in `protected`.
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        *,
+        overwrite: bool,
+        protected: Collection[Hashable],
+    ) -> None:
+        self.path = os.path.realpath(os.fsdecode(path))
+        self._overwrite = overwrite
+        self._check_free(protected)
+        self._folder = os.path.dirname(self.path)
+        self._temporary = os.path.join(self._folder, f".vhdxreader-{secrets.token_hex(8)}.part")
+        self.fd = os.open(self._temporary, _FLAGS, 0o666)
+
+    def __enter__(self) -> WholeFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                os.fsync(self.fd)
+            os.close(self.fd)
+            if kind is None:
+                self._name()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._temporary)
+        if kind is None:
+            _sync_folder(self._folder)
+
+    def _check_free(self, protected: Collection[Hashable]) -> None:
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return
+        if (status.st_dev, status.st_ino) in protected:
+            raise shutil.SameFileError(f"{self.path} is the image itself, or one that it needs")
+        if not self._overwrite:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
+
+    def _name(self) -> None:
+        if self._overwrite:
+            os.replace(self._temporary, self.path)
+            return
+        try:
+            os.link(self._temporary, self.path)  # unlike a renaming, it never replaces what came there meanwhile
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            self._check_free(())
+            os.rename(self._temporary, self.path)
+
+
+def _sync_folder(path: str) -> None:
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
