@@ -135,7 +135,7 @@ def test_log_of_images_that_do_not_open(tmp_path: Path, capsys: pytest.CaptureFi
     assert [d["targets"] for entry in facts["entries"] for d in entry["descriptors"]] == [["unused space"]] * 2
 
     away = wet(lost).patch("header1.log_offset", SIZE).patch("header2.log_offset", SIZE).fix_checksums()
-    assert "header.log_location" in asked(capsys, "log", away.save(tmp_path / "away.vhdx"), code=2)
+    assert "header.log_past_end" in asked(capsys, "log", away.save(tmp_path / "away.vhdx"), code=2)
     headless = wet(lost).flip(64 * KB).flip(128 * KB)
     assert "header.none_valid" in asked(capsys, "log", headless.save(tmp_path / "headless.vhdx"), code=2)
     (tmp_path / "no.vhdx").write_bytes(b"no VHDX" * 100000)
