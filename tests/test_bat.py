@@ -144,14 +144,6 @@ def test_count_of_allocated_blocks():
 
 # ---- what cannot be read: the block is lost, the rest reads
 
-EXERCISES = {
-    "payload.state",
-    "payload.partially_present",
-    "payload.overlap",
-    "payload.past_end",
-    "region.past_end",
-}
-
 
 def onto(name):
     """An image whose block 2 is said to lie on a region."""

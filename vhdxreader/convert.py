@@ -24,6 +24,7 @@ Progress = Callable[[int, int], None]  # bytes done, and of all
 
 _STEP = 1 << 20  # what is read and written at once
 _COPY_STEP = 16 << 20  # what the kernel copies at once: a signal waits for as long
+_WRITE_OUT_STEP = 32 << 20
 _SMALL = 64 << 10  # data extents that are shorter are read, not copied
 _ZEROS = memoryview(bytes(_STEP))
 _ZERO_GRANULE = bytes(4 << 10)  # zeros are looked for in pieces of the size that file systems have for blocks
@@ -91,10 +92,12 @@ class _Placed(_Output):
         self._fd = fd
         self._reads_zeros = reads_zeros
         self._can_copy = hasattr(os, "copy_file_range")
+        self._begun = 0  # of what lies before, the system was told to write it out
 
     def write(self, data: memoryview, offset: int) -> None:
         os.lseek(self._fd, offset, os.SEEK_SET)
         _write_all(self._fd, data)
+        self._write_out(offset + len(data))
 
     def write_zeros(self, offset: int, length: int) -> None:
         if not self._reads_zeros:
@@ -112,7 +115,14 @@ class _Placed(_Output):
             if not count:
                 break
             done += count
+        self._write_out(offset + done)
         return done
+
+    def _write_out(self, end: int) -> None:
+        """Have the system write to the disk while we go on: otherwise it would all wait for the last step."""
+        if end - self._begun >= _WRITE_OUT_STEP and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = end
 
 
 class _Copy:
