@@ -12,8 +12,8 @@ from builder import MB, Image, bat_entry, differencing, dynamic, full, partial
 pytest.importorskip("resource", reason="the fuzzer limits its memory by a call that only POSIX has")
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 
-from invariant import exercise  # noqa: E402  found by the path above
-from mutate import run  # noqa: E402
+from invariant import exercise
+from mutate import run
 
 PARENT = dynamic(4 * MB, blocks={0: full()})
 
