@@ -131,7 +131,7 @@ CASES: list[Case] = [
     ("empty entries", 64 * MB, empty_entries),
     ("no sequence", 64 * MB, no_sequence),
     ("each sector claims the log", 64 * MB, claims_all),
-    ("sparse", GB, lambda n: data_log(4 * MB, 126)),
+    ("sparse", GB, lambda _: data_log(4 * MB, 126)),
 ]
 BIG: list[Case] = [
     ("empty entries", GB, empty_entries),
@@ -143,7 +143,7 @@ BIG: list[Case] = [
         GB,
         lambda n: (pack(i + 1, [(TARGET + MB * (i + n), SECTOR) for n in range(126)]) for i in range(n // SECTOR)),
     ),
-    ("hole", 4 * GB - MB, lambda n: iter([pack(1, [])])),
+    ("hole", 4 * GB - MB, lambda _: iter([pack(1, [])])),
 ]
 
 
@@ -157,6 +157,7 @@ def make(path: Path, log_length: int, entries: Iterator[bytes]) -> int:
 
 
 def main() -> None:
+    """Print a line for each case."""
     cases = BIG if "--big" in sys.argv[1:] else CASES
     print(f"{'log':<42}{'time':>8}{'bound':>8}{'memory':>10}{'bound':>10}  result")
     with tempfile.TemporaryDirectory() as folder:

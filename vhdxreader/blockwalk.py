@@ -132,7 +132,8 @@ class BlockWalk:
         if state == _PARTIALLY_PRESENT and self._has_parent:
             self._awaited = self._bat.geometry.bitmap_index(block // self._chunk_ratio)
         self.totals.allocated_blocks += 1
-        self._take(f"payload block {block}", index, start, start + size)
+        if not self._space.take(start, start + size) and rule != "payload.overlap":
+            self._add_shared(f"payload block {block}", start, index)
         if buffer is not None:
             self._read(start, end, buffer)
 
@@ -164,12 +165,13 @@ class BlockWalk:
                 rule = "bitmap.past_end" if needed else "bitmap.unneeded"
                 self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._file_size:#x}", index)
             self.totals.bitmap_blocks += 1
-            self._take(name, index, start, end)
+            if not self._space.take(start, end) and span is None:
+                self._add_shared(name, start, index)
             if buffer is not None:
                 self._read(start, end, buffer)
 
-    def _take(self, name: str, index: int, start: int, end: int) -> None:
-        if not self._space.take(start, end) and not collision(self._map.occupied, start, end):
+    def _add_shared(self, name: str, start: int, index: int) -> None:
+        if not self._findings.has_enough("block.shared"):
             self._add("block.shared", f"{name} at {start:#x} lies on another block or an unknown region", index)
 
     def _read(self, start: int, end: int, buffer: memoryview) -> None:

@@ -99,8 +99,8 @@ class AddressMap:
         return total, kind, where
 
     def _alike(self, offset: int, length: int) -> int:
-        """How many bytes in whole blocks, at most `length`, follow the block at `offset`, and continue its run as can be
-        seen by their BAT entries alone. There may be more."""
+        """How many bytes in whole blocks, at most `length`, follow the block at `offset` and continue its run, as far
+        as their BAT entries alone can tell. There may be more."""
         block = offset // self._block_size
         word = self.bat.payload(block)
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK

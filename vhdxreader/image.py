@@ -119,8 +119,7 @@ class VhdxImage:
         return find_changes(self.log.overlay, self._metadata_region, self.bat)
 
     def close(self) -> None:
-        """Close the file if it was opened by its path. Later reads raise `ValueError`."""
-        self._reader.close()
+        """Close the file if it was opened by its path. What needs the file raises `ValueError` from then on."""
         self._source.close()
 
     def __enter__(self) -> VhdxImage:

@@ -58,12 +58,14 @@ class LogEntry:
 class Examined:
     """What begins with the signature of an entry: it is valid, or there is a `problem`.
 
-    `rule` names the rule that is broken where that is one the specification only implies, and the only one.
+    `rule` names the rule that is broken where that is one the specification only implies, and the only one. Unless
+    `has_room`, even its descriptors are not all there.
     """
 
     entry: LogEntry
     problem: str = ""
     rule: str = ""
+    has_room: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,9 @@ def examine(ring: Ring, log_guid: UUID) -> Iterator[Examined]:
     for i, offset in enumerate(offsets):
         following = offsets[i + 1] if i + 1 < len(offsets) else offsets[0] + ring.length
         entry = _decode(ring, offset)
-        problem = _header_problem(entry, ring, log_guid, following - offset)
-        yield Examined(entry, problem) if problem else _examine_content(entry, ring)
+        no_room = _room_problem(entry, ring, following - offset)
+        problem = no_room or _header_problem(entry, ring, log_guid)
+        yield Examined(entry, problem, has_room=not no_room) if problem else _examine_content(entry, ring)
 
 
 def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iterator[Descriptors]:
@@ -156,16 +159,14 @@ def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iter
 def find_active(entries: Iterable[LogEntry], log_length: int) -> ActiveSequence | None:
     """The active sequence [2.3.2] of valid entries given by ascending offset; None where there is no sequence.
 
-    Valid entries do not overlap, so an entry follows one other at most, and all runs from an entry on end in one head.
+    Valid entries do not overlap, so an entry follows one other at most, and all entries of a run lead to one head.
+    Starts inside a sequence that was found therefore need not be left out: they find no greater head.
     """
     entries = tuple(entries)
     runs = _runs(entries, log_length)
     place = {entry.offset: (run, index) for run in runs for index, entry in enumerate(run)}
     active: ActiveSequence | None = None
-    start = 0
     for entry in entries:
-        if entry.offset < start:
-            continue
         run, index = place[entry.offset]
         head = run[-1]
         tail_run, tail = place.get(head.tail, ([], 0))
@@ -173,7 +174,6 @@ def find_active(entries: Iterable[LogEntry], log_length: int) -> ActiveSequence 
             continue  # with the next sector, and so with the next entry
         if active is None or head.sequence_number > active.head.sequence_number:
             active = ActiveSequence(tuple(run[index:]), tail - index)
-        start = entry.offset + (head.offset - entry.offset) % log_length + head.length
     return active
 
 
@@ -198,20 +198,25 @@ def _runs(entries: Sequence[LogEntry], log_length: int) -> list[list[LogEntry]]:
     return runs
 
 
-def _header_problem(entry: LogEntry, ring: Ring, log_guid: UUID, room: int) -> str:
-    """What is wrong with the header of an entry behind which there is `room` up to the next."""
-    if entry.log_guid != log_guid:
-        return f"its LogGuid is {entry.log_guid}"
-    if entry.sequence_number == 0:
-        return "its SequenceNumber is 0"
+def _room_problem(entry: LogEntry, ring: Ring, room: int) -> str:
+    """What is wrong with the length of an entry behind which there is `room` up to the next."""
     if entry.length % _SECTOR or not 0 < entry.length <= ring.length:
         return f"its EntryLength is {entry.length:#x}"
-    if entry.tail % _SECTOR or entry.tail >= ring.length:
-        return f"its Tail is {entry.tail:#x}"
     if entry.data_count < 0:
         return f"its EntryLength of {entry.length:#x} has no room for {entry.descriptor_count} descriptors"
     if entry.length > room:
         return f"another entry begins in its {entry.length:#x} bytes"
+    return ""
+
+
+def _header_problem(entry: LogEntry, ring: Ring, log_guid: UUID) -> str:
+    """What is wrong with the other fields of an entry's header."""
+    if entry.log_guid != log_guid:
+        return f"its LogGuid is {entry.log_guid}"
+    if entry.sequence_number == 0:
+        return "its SequenceNumber is 0"
+    if entry.tail % _SECTOR or entry.tail >= ring.length:
+        return f"its Tail is {entry.tail:#x}"
     return ""
 
 

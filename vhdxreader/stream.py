@@ -121,6 +121,10 @@ class VirtualDisk(io.RawIOBase):
         self._check_open()
         raise io.UnsupportedOperation("a virtual disk is read-only")
 
+    def truncate(self, _size: int | None = None, /) -> NoReturn:
+        self._check_open()
+        raise io.UnsupportedOperation("a virtual disk is read-only")
+
     def close(self) -> None:
         self._reader.close()
         if not self.closed:

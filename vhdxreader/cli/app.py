@@ -15,7 +15,7 @@ from .output import printable
 
 FINE, FAILED, CORRUPT, WARNED, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
 
-_COMMANDS = ("cat", "check", "convert", "info", "map")
+_COMMANDS = ("cat", "check", "convert", "dump", "info", "log", "map", "skeleton")
 
 
 class _Commands(click.Group):

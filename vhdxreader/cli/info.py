@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from ..header import Header
 from ..image import VhdxImage
 from ..locator import ParentLocator
 from ..region import RegionTable
+from ..skeleton import lacks_payload
 from .options import json_option, opens_image
 from .output import print_json, print_pairs, size
 
@@ -50,6 +52,7 @@ def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
         "filename": image.name,
         "format": "vhdx",
         "creator": image.creator,
+        "lacks_payload": lacks_payload(image),
         "disk_type": metadata.disk_type,
         "virtual_size": image.size,
         "file_size": image.file_size,
@@ -60,12 +63,7 @@ def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
         "payload_blocks": geometry.payload_blocks,
         "chunk_ratio": geometry.chunk_ratio,
         "headers": [_header(copy, image.header) for copy in image.headers],
-        "log": {
-            "state": "dirty" if image.header.has_log else "clean",
-            "guid": str(image.header.log_guid),
-            "offset": image.header.log_offset,
-            "length": image.header.log_length,
-        },
+        "log": _log(image),
         "region_tables": [_region_table(copy, image.region_table) for copy in image.region_tables],
         "regions": [
             {"name": r.name, "guid": str(r.guid), "offset": r.offset, "length": r.length, "required": r.required}
@@ -133,6 +131,28 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+def _log(image: VhdxImage) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "state": "dirty" if image.header.has_log else "clean",
+        "guid": str(image.header.log_guid),
+        "offset": image.header.log_offset,
+        "length": image.header.log_length,
+    }
+    log, changes = image.log, image.log_changes()
+    if log is None:
+        return facts
+    numbers = [entry.sequence_number for entry in log.active.to_replay] if log.active else []
+    facts |= {
+        "replayed": log.is_replayed,
+        "entries": len(log.entries),
+        "active_sequence": {"first": numbers[0], "last": numbers[-1]} if numbers else None,
+        "sectors": log.sectors,
+        "ranges": log.ranges,
+        "bytes": log.bytes,
+    }
+    return facts if changes is None else {**facts, "changes": asdict(changes)}
+
+
 def _header(copy: Copy[Header], current: Header) -> dict[str, Any]:
     facts: dict[str, Any] = {"number": copy.number, "offset": copy.offset, "current": copy.value is current}
     header = copy.value
@@ -177,12 +197,12 @@ def _print_text(facts: dict[str, Any]) -> None:
     ]
     if "allocated_blocks" in facts:
         disk.insert(6, ("Allocated blocks", str(facts["allocated_blocks"])))
+    if facts["lacks_payload"]:
+        disk.append(("Payload", "not there: the file ends with its last structure"))
     print_pairs(facts["filename"], disk)
     for header in facts["headers"]:
         print_pairs(f"Header {header['number']} at {header['offset']:#x}", _header_pairs(header))
-    log = facts["log"]
-    place = f"{size(log['length'])} at {log['offset']:#x}"
-    print_pairs("Log", [("State", log["state"]), ("Place", place), ("LogGuid", log["guid"])])
+    print_pairs("Log", _log_pairs(facts["log"]))
     tables = [(f"Table {t['number']} at {t['offset']:#x}", _table_state(t)) for t in facts["region_tables"]]
     regions = [(r["name"], f"{size(r['length'])} at {r['offset']:#x}{_flags(r)}") for r in facts["regions"]]
     print_pairs("Region tables", tables)
@@ -210,6 +230,31 @@ def _print_chain(chain: dict[str, Any]) -> None:
     if chain["error"] is not None:
         tried = [(tried["key"], f"{tried['place']}: {tried['reason']}") for tried in chain["error"]["tried"]]
         print_pairs("Missing parent", tried or [("Reason", chain["error"]["message"])])
+
+
+def _log_pairs(log: dict[str, Any]) -> list[tuple[str, str]]:
+    place = f"{size(log['length'])} at {log['offset']:#x}"
+    pairs = [("State", log["state"]), ("Place", place), ("LogGuid", log["guid"])]
+    if log["state"] == "clean":
+        return pairs
+    active, changes = log["active_sequence"], log.get("changes")
+    numbers = f"entries {active['first']} to {active['last']}" if active else "none"
+    pairs[0] = (
+        "State",
+        f"dirty, {'replayed in memory' if log['replayed'] else 'not replayed: this is the stale state'}",
+    )
+    pairs += [("Valid entries", str(log["entries"])), ("Active sequence", numbers)]
+    if changes:
+        replayed = f"{log['sectors']} sectors of 4 KB, {log['ranges']} zeroed ranges, {size(log['bytes'])}"
+        tables = ", ".join(map(str, changes["region_tables"])) or "none"
+        pairs += [
+            ("Replayed", replayed),
+            ("Changed region tables", tables),
+            ("Changed metadata", size(changes["metadata_bytes"])),
+            ("Changed BAT entries", str(changes["bat_entries"])),
+            ("File grown by", size(changes["grown"])),
+        ]
+    return pairs
 
 
 def _or_missing(value: Any, show: Any = str) -> str:

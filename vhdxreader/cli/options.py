@@ -44,6 +44,14 @@ _OPEN_OPTIONS: list[Callable[[Any], Any]] = [
         help="Where other parents may be: where relative_path points to, only inside IMAGE's folder, at absolute paths"
         " too, or nowhere.",
     ),
+    click.option(
+        "--log",
+        type=click.Choice(["replay", "refuse", "ignore"]),
+        default="replay",
+        show_default=True,
+        help="What to do with an image that was not closed cleanly: replay its log in memory, refuse it, or show its"
+        " stale state.",
+    ),
 ]
 
 
