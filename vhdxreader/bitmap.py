@@ -53,7 +53,7 @@ class SectorBitmaps:
         return present, min(length, count * self._sector_size - within)
 
     def absent(self, offset: int, length: int) -> list[tuple[int, int]] | None:
-        """Start and end, from `offset` on, of each stretch of `length` bytes that is not in the file; None where one page
+        """Start and end, from `offset` on, of each stretch of `length` bytes not in the file; None where one page
         does not tell. Raises as `run_at`."""
         sector, within = divmod(offset, self._sector_size)
         number, first = divmod(sector, _PAGE_BITS)
