@@ -11,16 +11,16 @@ import collections
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 MB = 1 << 20
-DISK = 64 * MB
+DISK = 128 * MB
 
 KNOWN_FAULTS = {
     "no entry": "the header names a log in which no entry is valid: refused, as the specification demands, and read "
@@ -30,29 +30,37 @@ KNOWN_FAULTS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image: `fault` is a key of `KNOWN_FAULTS`, or empty where both read the same."""
+    """What became of one image: `fault` is a key of `KNOWN_FAULTS`, or empty where both read the same; `entries` were
+    replayed, and `mattered` if the disk is another without them."""
 
     dirty: bool
     fault: str
     entries: int
+    mattered: bool
 
 
 def commands(rng: random.Random) -> str:
     """Writes all over the disk, each with a byte of its own; most of them allocate a block."""
     lines = []
     for n in range(3000):
-        offset, length = rng.randrange(DISK // 512) * 512, rng.choice([512, 4096, 65536, MB])
+        offset, length = rng.randrange(DISK // 512) * 512, rng.choice([512, 4096, 65536, MB + 512])
         lines.append(f"write -P {n % 255 + 1} {offset} {min(length, DISK - offset)}")
         if rng.random() < 0.1:
             lines.append("flush")
     return "\n".join(lines) + "\n"
 
 
-def crash(path: Path, rng: random.Random) -> None:
-    """Make an image and leave it as a killed writer does."""
-    block = rng.choice([1, 2, 8, 32])
+def crash(path: Path, rng: random.Random, tries: int = 5) -> None:
+    """Make an image and leave it as a killed writer does, most often while its log is in use."""
+    while not try_to_crash(path, rng) and tries > 1:
+        tries -= 1
+
+
+def try_to_crash(path: Path, rng: random.Random) -> bool:
+    """False if the writer had ended before it was killed."""
+    block = rng.choice([1, 2])  # many blocks, so many updates of the BAT, which go through the log
     run("qemu-img", "create", "-q", "-f", "vhdx", "-o", f"block_size={block}M", str(path), str(DISK))
-    cache = rng.choice(["writeback", "unsafe", "writethrough"])
+    cache = rng.choice(["writeback", "writethrough"])
     with tempfile.TemporaryFile("w+") as script:
         script.write(commands(rng))
         script.seek(0)
@@ -63,14 +71,28 @@ def crash(path: Path, rng: random.Random) -> None:
             stderr=subprocess.DEVNULL,
         )
         with writer, path.open("rb", buffering=0) as image:
-            for _ in range(rng.randrange(1, 40)):  # qemu empties the log behind each update of its BAT
-                wait(lambda: is_dirty(image.fileno()) or writer.poll() is not None)
-                wait(lambda: not is_dirty(image.fileno()) or writer.poll() is not None)
-            wanted = rng.choice([is_dirty, is_logged, is_logged])
-            wait(lambda: wanted(image.fileno()) or writer.poll() is not None)
-            end = time.perf_counter() + rng.random() ** 2 * 0.0005
-            wait(lambda: time.perf_counter() >= end)
-            writer.kill()
+            wanted = rng.choice([is_dirty, is_logged, is_logged, is_logged])
+            skipped = rng.randrange(8)
+            while freeze(writer, rng.random() * 0.002):
+                if wanted(image.fileno()):
+                    skipped -= 1
+                if skipped < 0:
+                    writer.kill()
+                    return True
+                writer.send_signal(signal.SIGCONT)
+    return False
+
+
+def freeze(writer: subprocess.Popen[bytes], delay: float) -> bool:
+    """Stop the writer a moment from now, wherever it is, so that its file can be looked at. False if it has ended."""
+    end = time.perf_counter() + delay
+    while time.perf_counter() < end:
+        pass
+    writer.send_signal(signal.SIGSTOP)
+    if writer.returncode is not None:  # seen when the signal was sent
+        return False
+    _, status = os.waitpid(writer.pid, os.WUNTRACED)
+    return os.WIFSTOPPED(status)
 
 
 def log_guid(fd: int) -> bytes:
@@ -90,12 +112,6 @@ def is_logged(fd: int) -> bool:
     return entry.startswith(b"loge") and entry[32:48] == log_guid(fd)
 
 
-def wait(condition: Callable[[], bool]) -> None:
-    """Watch closely: what is waited for lasts less than a millisecond."""
-    while not condition():
-        pass
-
-
 def compare(path: Path, folder: Path) -> Outcome:
     """Read an image and a copy repaired by qemu; `AssertionError` where they differ for no known reason."""
     import vhdxreader
@@ -104,7 +120,8 @@ def compare(path: Path, folder: Path) -> Outcome:
     before = path.read_bytes()
     shutil.copy(path, copy)
     with vhdxreader.open(path, log="ignore") as disk:
-        ours, log = disk.read(), disk.image.log
+        stale, log = disk.read(), disk.image.log
+    ours = stale
     if log is not None and log.entries:
         with vhdxreader.open(path) as disk:
             ours, log = disk.read(), disk.image.log
@@ -113,11 +130,11 @@ def compare(path: Path, folder: Path) -> Outcome:
     assert path.read_bytes() == before, "the image was written to"
     assert ours == raw.read_bytes(), "the disk differs from the one that qemu repaired"
     if log is None or log.active is not None:
-        return Outcome(log is not None, "", len(log.active.to_replay) if log and log.active else 0)
+        return Outcome(log is not None, "", len(log.active.to_replay) if log and log.active else 0, ours != stale)
     try:
         vhdxreader.open(path).close()
     except vhdxreader.DirtyLogError:
-        return Outcome(True, "no entry", 0)
+        return Outcome(True, "no entry", 0, False)
     raise AssertionError("a log without an entry was taken")
 
 

@@ -225,6 +225,15 @@ def test_the_last_block_may_end_with_the_disk():
             disk.pread(1, 3 * MB + 1535)
 
 
+def test_what_lies_behind_the_disks_end_in_the_last_block():
+    """A writer may use it: only the disk's own bytes must not overlap anything."""
+    order = ("log", "blocks", "metadata", "bat")
+    image = valid(virtual_size=4 * MB + 512, block_size=4 * MB, blocks={1: full()}, order=order, pad_last_block=False)
+    assert image.metadata_offset == image.block_offset[1] + MB
+    with vhdxreader.open(image.open()) as disk:
+        assert disk.read() == image.expected()
+
+
 @pytest.mark.parametrize("kept", [4000, 4096, 4097, 5000])
 def test_a_truncated_bat(kept):
     """The entries that are there serve, the others are an error that says so: within a page, and a page behind."""

@@ -114,6 +114,29 @@ def test_the_overlay_is_the_file_after_the_writes(pair: tuple[OverlaySource, byt
     assert caught.value.offset is not None
 
 
+def test_reads_that_begin_and_end_around_every_border() -> None:
+    """Between base, zeros, a sector, and the growth; also in the middle of a sector right behind a border."""
+    content = data_sector(5, 0)
+    base = bytes(range(1, 252)) * 200
+    base = base[: 10 * SECTOR - 100]
+    wanted = bytearray(base.ljust(12 * SECTOR, b"\0"))
+    wanted[2 * SECTOR : 4 * SECTOR] = bytes(2 * SECTOR)
+    wanted[5 * SECTOR : 6 * SECTOR] = content
+    wanted[7 * SECTOR : 8 * SECTOR] = bytes(SECTOR)
+    log = len(base) - SECTOR  # the data sector lies in the base itself, at an offset that no log would have
+    base = base[:log] + b"data\0\0\0\0" + content[8:-4] + bytes(4)
+    wanted[log : len(base)] = base[log:]
+    sectors = Sectors(array("Q", [5]), array("Q", [log]), content[:8] + content[-4:])
+    zeros = Ranges(array("Q", [2, 7]), array("Q", [4, 8]))
+    overlay = OverlaySource(FileObjectSource(io.BytesIO(base)), len(wanted), zeros, sectors)
+    places = [at for n in range(13) for at in (n * SECTOR - 1, n * SECTOR, n * SECTOR + 1, n * SECTOR + 100)]
+    places = [at for at in places if 0 <= at <= len(wanted)]
+    for start in places:
+        for end in places:
+            if start <= end:
+                assert overlay.read_at(start, end - start) == wanted[start:end], (start, end)
+
+
 def test_what_is_not_overlaid_goes_to_the_base_as_it_is() -> None:
     """The caller's own buffer, in one piece: no copy, no cut."""
     asked: list[tuple[int, int, int]] = []

@@ -172,7 +172,6 @@ def agrees_with_model(image, path):
         ("dynamic", 20 * MB + 512, MB),
         ("fixed", 20 * MB + 512, MB),
         ("dynamic", 4 * GB + 64 * MB + 512, 32 * MB),
-        ("fixed", 4 * GB + 64 * MB, 32 * MB),
     ],
 )
 def test_qemu_reads_the_builders_images(kind, size, block_size, qemu, tmp_path):

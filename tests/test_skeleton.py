@@ -98,11 +98,16 @@ def test_an_image_without_payload_is_its_own_skeleton(tmp_path):
         assert run(["info", str(file)]) == 0
 
 
-def test_a_dirty_image(tmp_path):
+def test_a_dirty_image(tmp_path, capsys):
     path, out = make(BUILT["dirty_log"](), tmp_path)
     assert out.stat().st_size < path.stat().st_size
-    with vhdxreader.open(out, log="ignore") as disk:
-        assert disk.size == 8 * MB
+    assert run(["info", str(out), "--log", "ignore"]) == 0
+    assert "not there: the file ends with its last structure" in capsys.readouterr().out
+    shown = []
+    for file in (path, out):
+        assert run(["log", str(file), "--json"]) == 0
+        shown.append(json.loads(capsys.readouterr().out)["entries"])
+    assert shown[0] == shown[1]
     assert "log.flushed_file_offset" in {finding.rule for finding in vhdxreader.check(out).findings}
 
 

@@ -159,16 +159,14 @@ def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iter
 def find_active(entries: Iterable[LogEntry], log_length: int) -> ActiveSequence | None:
     """The active sequence [2.3.2] of valid entries given by ascending offset; None where there is no sequence.
 
-    Valid entries do not overlap, so an entry follows one other at most, and all runs from an entry on end in one head.
+    Valid entries do not overlap, so an entry follows one other at most, and all entries of a run lead to one head.
+    Starts inside a sequence that was found therefore need not be left out: they find no greater head.
     """
     entries = tuple(entries)
     runs = _runs(entries, log_length)
     place = {entry.offset: (run, index) for run in runs for index, entry in enumerate(run)}
     active: ActiveSequence | None = None
-    start = 0
     for entry in entries:
-        if entry.offset < start:
-            continue
         run, index = place[entry.offset]
         head = run[-1]
         tail_run, tail = place.get(head.tail, ([], 0))
@@ -176,7 +174,6 @@ def find_active(entries: Iterable[LogEntry], log_length: int) -> ActiveSequence 
             continue  # with the next sector, and so with the next entry
         if active is None or head.sequence_number > active.head.sequence_number:
             active = ActiveSequence(tuple(run[index:]), tail - index)
-        start = entry.offset + (head.offset - entry.offset) % log_length + head.length
     return active
 
 

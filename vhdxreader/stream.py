@@ -125,6 +125,10 @@ class VirtualDisk(io.RawIOBase):
         self._check_open()
         raise io.UnsupportedOperation("a virtual disk is read-only")
 
+    def truncate(self, _size: int | None = None, /) -> NoReturn:
+        self._check_open()
+        raise io.UnsupportedOperation("a virtual disk is read-only")
+
     def close(self) -> None:
         if not self.closed:
             for image in self._owned:
