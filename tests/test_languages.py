@@ -107,3 +107,10 @@ def test_sizes_beyond_32_bits_are_exact_in_javascript(spec, tmp_path):
     entry = "/block_allocation_table/chunks[16383]/payload_entries[0]"
     assert f"{entry}/file_offset_mb = {0xFFFFFFFFFFF}\n" in dump
     assert f"{entry}/ofs_block = {0xFFFFFFFFFFF << 20}\n" in dump
+
+
+def test_what_the_construct_target_makes_is_no_python():
+    """Stated in docs/languages.md: it has no bit fields. If this fails, the compiler has learned them."""
+    made = (generate("construct") / "construct" / "vhdx.py").read_text(encoding="utf-8")
+    with pytest.raises(SyntaxError):
+        compile(made, "vhdx.py", "exec")

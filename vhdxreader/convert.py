@@ -169,8 +169,8 @@ class _Copy:
             self._output.write_zeros(done + shift, start - done)
             for at in range(start, end, _COPY_STEP):
                 length = min(_COPY_STEP, end - at)
-                fd = source.fileno_for(at, length) if self._copier else None
-                copied = self._copier.copy(fd, at, at + shift, length) if self._copier and fd is not None else 0
+                file = source.file_of(at, length) if self._copier else None
+                copied = self._copier.copy(file.fd, at, at + shift, length) if self._copier and file else 0
                 self._transfer(at + shift + copied, length - copied, detect_zeroes=self._detect_zeroes)
             done = end
         self._output.write_zeros(done + shift, last - done)

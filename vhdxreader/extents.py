@@ -93,8 +93,23 @@ class AddressMap:
             more, next_kind, next_where = self._block_run(offset + total, length - total)
             if next_kind is not kind or (kind is Kind.DATA and next_where != where + total):
                 break
+            if more == self._block_size:
+                more += self._alike(offset + total, length - total - more)
             total += more
         return total, kind, where
+
+    def _alike(self, offset: int, length: int) -> int:
+        """How many bytes in whole blocks, at most `length`, follow the block at `offset` and continue its run, as far
+        as their BAT entries alone can tell. There may be more."""
+        block = offset // self._block_size
+        word = self.bat.payload(block)
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        if state in _STATE_KINDS:
+            return self.bat.alike(block, length // self._block_size, 0) * self._block_size
+        if state != _FULLY_PRESENT or start < self._occupied_end:
+            return 0
+        inside = min(length, self._file_size - start - self._block_size)
+        return self.bat.alike(block, max(inside, 0) // self._block_size, self._block_size) * self._block_size
 
     def error_at(self, offset: int) -> VhdxError:
         """Why the ERROR run at `offset` cannot be read."""
@@ -154,7 +169,11 @@ class AddressMap:
         return collision(self.occupied, start, start + min(self._block_size, self.size - block * self._block_size))
 
 
-def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[tuple[int, int, Run]]:
+# Offset in the virtual disk, depth in the chain, run.
+ChainRun: TypeAlias = tuple[int, int, Run]
+
+
+def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[ChainRun]:
     """`(offset, depth, run)` for the whole range, in order: what is absent in a file comes from the next, its parent.
 
     A parent that is smaller than its child ends in zeros [2.6.2.6.3].

@@ -62,8 +62,8 @@ class Source(ABC):
         """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
         yield start, end
 
-    def fileno_for(self, offset: int, size: int) -> int | None:  # noqa: ARG002  # for those that have one
-        """A descriptor of a file with these very bytes at this offset, for the kernel to copy; None: there is none."""
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:  # noqa: ARG002  # for those that have one
+        """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""
         return None
 
     @abstractmethod
@@ -72,41 +72,48 @@ class Source(ABC):
 
 
 class DescriptorSource(Source):
-    """A file that this object opened itself, read with `pread`."""
+    """A file that this object opened itself, read with `pread`. `fd` is its descriptor, -1 when it is closed."""
 
     def __init__(self, path: AnyPath, *, only_regular: bool = False) -> None:
         self.path = self.name = os.fsdecode(path)
-        self._fd = os.open(path, _OPEN_FLAGS)
+        self.fd = os.open(path, _OPEN_FLAGS)
         try:
-            status = os.fstat(self._fd)
+            status = os.fstat(self.fd)
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
             if only_regular:
                 _check_regular(status)
             self.identity = _identity(status)
-            self.size = _seekable_size(self._fd, self.name)
+            self.size = _seekable_size(self.fd, self.name)
         except BaseException:
             self.close()
             raise
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
-        if self._fd < 0:
+        if self.fd < 0:
             raise ValueError("I/O operation on closed image")
-        return os.preadv(self._fd, (buffer,), offset)
+        return os.preadv(self.fd, (buffer,), offset)
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        return _data_ranges(self._fd, start, end)
+        return _data_ranges(self.fd, start, end)
 
-    def fileno_for(self, offset: int, size: int) -> int | None:
-        return self._fd if self._fd >= 0 and offset + size <= self.size else None
+    def read_at(self, offset: int, size: int) -> bytes:
+        if offset + size <= self.size and self.fd >= 0:
+            data = os.pread(self.fd, size, offset)
+            if len(data) == size:
+                return data
+        return super().read_at(offset, size)
+
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:
+        return self if offset + size <= self.size else None
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
+        fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
+        if getattr(self, "fd", -1) >= 0:
             self.close()
 
 
