@@ -6,36 +6,47 @@ In: address maps, child first. Out: bytes. Layer 4.
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
+from . import spec
 from .errors import VhdxError
 from .extents import AddressMap, ChainRun, Extent, Kind, chain_runs, extents, layer_error
 from .lost import Lost, LostRanges
 from .rules import breach
 from .source import DescriptorSource, fill_zeros
 
-# Where a stretch of the virtual disk lies in one piece: the file, how much further than in the disk, and its end there.
-Direct: TypeAlias = tuple[DescriptorSource, int, int]
+_PAGE_SHIFT = 12  # places in a page
+_PAGE_MASK = (1 << _PAGE_SHIFT) - 1
+_EMPTY_PAGE = array("q", bytes(8 << _PAGE_SHIFT))
+_MAX_PAGES = 128  # 4 MB
 
-_MAX_DIRECT = 1 << 14  # 4 MB
+# A place says how to read a stretch of the virtual disk. If it lies in one piece in the file at depth d, its place is
+# d + 2 plus how much further on it lies there, which is a multiple of 1 MB.
+_UNKNOWN, _BY_RUNS = 0, 1
+_FILE_MASK = spec.MB - 1
 
 
 class Reader:
     """Reads over `layers`. With `lost`, what cannot be read is zeros and goes there. Safe for threads.
 
-    For each stretch of the smallest block's size it remembers whether it lies in one piece in one file: then a read
-    inside it is one call of the system. All other reads go by the runs of the map.
+    For each stretch, of the smallest block's size, it remembers its place; at most 4 MB of places are kept. A read inside
+    a stretch that lies in one piece is one call of the system; whatever else is read goes by the runs of the map.
     """
 
     def __init__(self, layers: Sequence[AddressMap], lost: LostRanges | None = None) -> None:
         self._layers = tuple(layers)
         self._lost = lost
         self._size = layers[0].size
-        self._shift = min(layer.bat.geometry.block_size for layer in layers).bit_length() - 1
-        self._direct: dict[int, Direct | None] = {}
+        self._stretch = min(layer.bat.geometry.block_size for layer in layers)
+        self._mask = self._stretch - 1
+        self._shift = self._mask.bit_length()
+        self._page_shift = self._shift + _PAGE_SHIFT
+        self._pages: dict[int, array[int]] = {}
+        self._files: list[DescriptorSource | None] = [None] * (len(layers) + 2)
+        self._closed = False
 
     @property
     def lost(self) -> tuple[Lost, ...]:
@@ -45,41 +56,37 @@ class Reader:
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset`, less only at the disk's end."""
         try:
-            direct = self._direct[offset >> self._shift]
+            place = self._pages[offset >> self._page_shift][offset >> self._shift & _PAGE_MASK]
         except KeyError:
-            direct = self._find_direct(offset)
-        if direct is not None:
-            file, distance, end = direct
-            if 0 <= size <= end - offset:
-                try:
-                    data = os.pread(file.fd, size, offset + distance)
-                except OSError:  # closed, or out of order; the other way says what it is
-                    data = b""
-                if len(data) == size:
-                    return data
-        return self._pread_runs(size, offset)
+            return self._pread_pieces(size, offset)
+        number = place & _FILE_MASK
+        file = self._files[number]
+        if file is None or not 0 <= size <= self._stretch - (offset & self._mask):
+            return self._pread_pieces(size, offset)
+        try:
+            data = os.pread(file.fd, size, offset + place - number)
+        except OSError:  # closed, or out of order; the other way says what it is
+            data = b""
+        return data if len(data) == size else self._pread_runs(size, offset)
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        view = _flat(buffer)
-        try:
-            direct = self._direct[offset >> self._shift]
-        except KeyError:
-            direct = self._find_direct(offset)
-        if direct is not None:
-            file, distance, end = direct
-            size = len(view)
-            with suppress(OSError):
-                if size <= end - offset and os.preadv(file.fd, (view,), offset + distance) == size:
-                    return size
-        view = view[: max(self._size - offset, 0)]
-        self._fill(view, offset, chain_runs(self._layers, offset, len(view)), zeroed=False)
+        self._check(offset)
+        view = _flat(buffer)[: max(self._size - offset, 0)]
+        end, at = offset + len(view), offset
+        while at < end:
+            file, where, stop = self._piece(at, end)
+            part = view[at - offset : stop - offset]
+            if file is None or not _read_into(file, part, where):
+                self._fill(part, at, chain_runs(self._layers, at, stop - at), zeroed=False)
+            at = stop
         return len(view)
 
     def extents(self, offset: int, length: int | None) -> Iterator[Extent]:
         """The map of `length` bytes from `offset` on, or up to the end."""
-        if offset < 0 or (length is not None and length < 0):
-            raise ValueError(f"negative offset {offset} or length {length}")
+        self._check(offset)
+        if length is not None and length < 0:
+            raise ValueError(f"negative length {length}")
         rest = max(self._size - offset, 0)
         return extents(self._layers, offset, rest if length is None else min(length, rest))
 
@@ -92,26 +99,64 @@ class Reader:
             raise error
         self._lost.add(offset, size, depth, error)
 
-    def _find_direct(self, offset: int) -> Direct | None:
-        """Look for the stretch with the byte at `offset`, and remember what was found."""
+    def close(self) -> None:
+        """Have all further reads raise `ValueError`; the files are not its own."""
+        self._closed = True
+        self._pages = {}  # so that every read comes by `_check`
+
+    def _check(self, offset: int) -> None:
+        if self._closed:
+            raise ValueError("I/O operation on closed file")
         if offset < 0:
             raise ValueError(f"negative offset {offset}")
-        number = offset >> self._shift
-        start, size = number << self._shift, 1 << self._shift
-        if start + size > self._size:
-            return None
-        _, depth, (length, kind, where) = next(chain_runs(self._layers, start, size))
-        file = self._layers[depth].source.file_of(where, size) if kind is Kind.DATA and length == size else None
-        direct = None if file is None else (file, where - start, start + size)
-        if len(self._direct) >= _MAX_DIRECT:
-            self._direct.clear()
-        self._direct[number] = direct
-        return direct
 
-    def _pread_runs(self, size: int, offset: int) -> bytes:
+    def _piece(self, offset: int, end: int) -> tuple[DescriptorSource | None, int, int]:
+        """The file, the offset in it and the end of what can be read at once from `offset` on; no file: by runs."""
+        place = self._place(offset)
+        stop = (offset | self._mask) + 1
+        while stop < end and self._place(stop) == place:
+            stop += self._stretch
+        number = place & _FILE_MASK
+        return self._files[number], offset + place - number, min(stop, end)
+
+    def _place(self, offset: int) -> int:
+        """The place of the stretch with the byte at `offset`."""
+        page = self._pages.get(offset >> self._page_shift)
+        if page is None:
+            if len(self._pages) >= _MAX_PAGES:
+                self._pages.clear()
+            page = self._pages[offset >> self._page_shift] = _EMPTY_PAGE[:]
+        index = offset >> self._shift & _PAGE_MASK
+        if page[index] == _UNKNOWN:
+            page[index] = self._find_place(offset & ~self._mask)
+        return page[index]
+
+    def _find_place(self, start: int) -> int:
+        if start + self._stretch > self._size:
+            return _BY_RUNS
+        _, depth, (length, kind, where) = next(chain_runs(self._layers, start, self._stretch))
+        if kind is not Kind.DATA or length < self._stretch:
+            return _BY_RUNS
+        file = self._layers[depth].source.file_of(where, length)
+        if file is None:
+            return _BY_RUNS
+        self._files[depth + 2] = file
+        return where - start + depth + 2
+
+    def _pread_pieces(self, size: int, offset: int) -> bytes:
+        self._check(offset)
         if size < 0:
             raise ValueError(f"negative size {size}")
-        size = min(size, max(self._size - offset, 0))
+        end = min(offset + size, self._size)
+        parts = []
+        while offset < end:
+            file, where, stop = self._piece(offset, end)
+            data = b"" if file is None else _read(file, stop - offset, where)
+            parts.append(data or self._pread_runs(stop - offset, offset))
+            offset = stop
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _pread_runs(self, size: int, offset: int) -> bytes:
         runs = chain_runs(self._layers, offset, size)
         first = next(runs, None)
         if first is None:
@@ -141,6 +186,22 @@ class Reader:
             return layer_error(self._layers, depth, offset)
         message = f"the {size} bytes at {offset:#x} of the disk are in the parent of {self._layers[depth].source.name}"
         return breach("parent.absent", f"{message}, which is not open")
+
+
+def _read(file: DescriptorSource, size: int, where: int) -> bytes:
+    """All of it in one call, or nothing."""
+    try:
+        data = os.pread(file.fd, size, where)
+    except OSError:  # closed, or out of order; who reads by runs is told what it is
+        return b""
+    return data if len(data) == size else b""
+
+
+def _read_into(file: DescriptorSource, buffer: memoryview, where: int) -> bool:
+    try:
+        return os.preadv(file.fd, (buffer,), where) == len(buffer)
+    except OSError:
+        return False
 
 
 def _flat(buffer: Any) -> memoryview:

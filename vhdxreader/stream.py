@@ -56,14 +56,10 @@ class VirtualDisk(io.RawIOBase):
         `ParentNotFoundError` where the bytes are in a parent that is not open; opened with `errors="zero"`, it gives
         zeros there instead, and `lost` lists them.
         """
-        if self.closed:
-            raise _closed()
         return self._reader.pread(size, offset)
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        if self.closed:
-            raise _closed()
         return self._reader.preadinto(buffer, offset)
 
     def extents(self, *, offset: int = 0, length: int | None = None, chain: bool = True) -> Iterator[Extent]:
@@ -71,7 +67,6 @@ class VirtualDisk(io.RawIOBase):
 
         Of the whole chain, or without `chain` of the opened image alone: what it changed; its parent's part is ABSENT.
         """
-        self._check_open()
         return (self._reader if chain else self.image).extents(offset=offset, length=length)
 
     def lose(self, extent: Extent) -> None:
@@ -108,8 +103,6 @@ class VirtualDisk(io.RawIOBase):
         return position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.closed:
-            raise _closed()
         position = self._position
         size = -1 if size is None else operator.index(size)
         data = self._reader.pread(self.size if size < 0 else size, position)
@@ -120,7 +113,6 @@ class VirtualDisk(io.RawIOBase):
         return self.read()
 
     def readinto(self, buffer: Any, /) -> int:
-        self._check_open()
         count = self._reader.preadinto(buffer, self._position)
         self._position += count
         return count
@@ -134,6 +126,7 @@ class VirtualDisk(io.RawIOBase):
         raise io.UnsupportedOperation("a virtual disk is read-only")
 
     def close(self) -> None:
+        self._reader.close()
         if not self.closed:
             for image in self._owned:
                 image.close()
@@ -148,8 +141,4 @@ class VirtualDisk(io.RawIOBase):
 
     def _check_open(self) -> None:
         if self.closed:
-            raise _closed()
-
-
-def _closed() -> ValueError:
-    return ValueError("I/O operation on closed file")
+            raise ValueError("I/O operation on closed file")
