@@ -32,8 +32,8 @@ _FILE_MASK = spec.MB - 1
 class Reader:
     """Reads over `layers`. With `lost`, what cannot be read is zeros and goes there. Safe for threads.
 
-    For each stretch, of the smallest block's size, it remembers its place; at most 4 MB of places are kept. A read inside
-    a stretch that lies in one piece is one call of the system; whatever else is read goes by the runs of the map.
+    For each stretch, of the smallest block's size, it remembers its place; at most 4 MB of places are kept. A read
+    inside a stretch that lies in one piece is one call of the system; all else is read by the runs of the map.
     """
 
     def __init__(self, layers: Sequence[AddressMap], lost: LostRanges | None = None) -> None:
