@@ -33,8 +33,8 @@ _FILE_MASK = spec.MB - 1
 class Reader:
     """Reads over `layers`. With `lost`, what cannot be read is zeros and goes there. Safe for threads.
 
-    For each stretch, of the smallest block's size, it remembers its place, and keeps at most 4 MB of them. A read in a
-    stretch that lies in one piece is one call of the system; whatever else is read goes by the runs of the map.
+    For each stretch, of the smallest block's size, it remembers its place; at most 4 MB of places are kept. A read
+    inside a stretch that lies in one piece is one call of the system; all else is read by the runs of the map.
     """
 
     def __init__(self, layers: Sequence[AddressMap], lost: LostRanges | None = None) -> None:
@@ -72,16 +72,19 @@ class Reader:
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        self._check(offset)
-        view = _flat(buffer)[: max(self._size - offset, 0)]
-        end, at = offset + len(view), offset
-        while at < end:
-            file, where, stop = self._piece(at, end)
-            part = view[at - offset : stop - offset]
-            if file is None or not _read_into(file, part, where):
-                self._fill(part, at, zeroed=False)
-            at = stop
-        return len(view)
+        view = _flat(buffer)
+        size = len(view)
+        try:
+            place = self._pages[offset >> self._page_shift][offset >> self._shift & _PAGE_MASK]
+        except KeyError:
+            return self._preadinto_pieces(view, offset)
+        number = place & _FILE_MASK
+        file = self._files[number]
+        if file is None or size > self._stretch - (offset & self._mask):
+            return self._preadinto_pieces(view, offset)
+        if not _read_into(file, view, offset + place - number):
+            self._fill(view, offset, zeroed=False)
+        return size
 
     def extents(self, offset: int, length: int | None) -> Iterator[Extent]:
         """The map of `length` bytes from `offset` on, or up to the end."""
@@ -156,6 +159,18 @@ class Reader:
             parts.append(data or self._pread_runs(stop - offset, offset))
             offset = stop
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _preadinto_pieces(self, view: memoryview, offset: int) -> int:
+        self._check(offset)
+        view = view[: max(self._size - offset, 0)]
+        end, at = offset + len(view), offset
+        while at < end:
+            file, where, stop = self._piece(at, end)
+            part = view[at - offset : stop - offset]
+            if file is None or not _read_into(file, part, where):
+                self._fill(part, at, zeroed=False)
+            at = stop
+        return len(view)
 
     def _pread_runs(self, size: int, offset: int) -> bytes:
         first = next(chain_runs(self._layers, offset, size), None)
