@@ -27,6 +27,7 @@ class Work:
     goal: float | None = None  # None: for information
     at_least: bool = False  # the goal is a floor, not a ceiling
     rounds: int | None = None  # fewer than asked for, where one takes long
+    often: int = 1  # so many times more rounds, where one is short
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Result:
 
 def measure(work: Work, rounds: int) -> Result:
     """Run the work's rounds, and one before them to warm up. Each round begins with another contestant."""
-    rounds = min(rounds, work.rounds or rounds)
+    rounds = min(rounds, work.rounds or rounds) * work.often
     names = list(work.contestants)
     taken: list[dict[str, float]] = []
     for number in range(rounds + 1):

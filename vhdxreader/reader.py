@@ -82,7 +82,11 @@ class Reader:
         file = self._files[number]
         if file is None or size > self._stretch - (offset & self._mask):
             return self._preadinto_pieces(view, offset)
-        if not _read_into(file, view, offset + place - number):
+        try:
+            done = os.preadv(file.fd, (view,), offset + place - number)
+        except OSError:
+            done = -1
+        if done != size:
             self._fill(view, offset, zeroed=False)
         return size
 
