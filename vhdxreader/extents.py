@@ -31,6 +31,8 @@ class Kind(Enum):
 # Length in bytes, kind, and for DATA the file offset.
 Run: TypeAlias = tuple[int, Kind, int]
 
+_COARSE = 16 * spec.KB  # stretches that are longer are read one by one
+
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
 _PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
 _STATE_KINDS: dict[int, Kind] = {
@@ -111,6 +113,27 @@ class AddressMap:
         inside = min(length, self._file_size - start - self._block_size)
         return self.bat.alike(block, max(inside, 0) // self._block_size, self._block_size) * self._block_size
 
+    def mixture_at(self, offset: int, length: int) -> tuple[int, list[tuple[int, int]]] | None:
+        """Of `length` bytes at `offset` that lie in one partially present block: the file offset, and start and end,
+        from `offset` on, of each stretch that is not in the file. None where a read by runs is as good, or says what
+        is wrong."""
+        block, within = divmod(offset, self._block_size)
+        if not self.has_parent or within + length > self._block_size:
+            return None
+        try:
+            word = self.bat.payload(block)
+            start = word & spec.FILE_OFFSET_MASK
+            if word & spec.STATE_MASK != _PARTIALLY_PRESENT or start + within + length > self._file_size:
+                return None
+            if start < self._occupied_end and self._collision(block, start):
+                return None
+            absent = self._bitmaps.absent(offset, length)
+        except VhdxError:
+            return None
+        if absent is None or len(absent) * _COARSE < length:
+            return None
+        return start + within, absent
+
     def error_at(self, offset: int) -> VhdxError:
         """Why the ERROR run at `offset` cannot be read."""
         block = offset // self._block_size
@@ -173,12 +196,13 @@ class AddressMap:
 ChainRun: TypeAlias = tuple[int, int, Run]
 
 
-def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[ChainRun]:
-    """`(offset, depth, run)` for the whole range, in order: what is absent in a file comes from the next, its parent.
+def chain_runs(layers: Sequence[AddressMap], offset: int, length: int, depth: int = 0) -> Iterator[ChainRun]:
+    """Each run of the whole range, in order, from the file at `depth` on: what is absent in a file comes from the next,
+    its parent.
 
     A parent that is smaller than its child ends in zeros [2.6.2.6.3].
     """
-    pending = [(0, offset, length)] if length else []
+    pending = [(depth, offset, length)] if length else []
     while pending:
         depth, offset, length = pending.pop()
         layer = layers[depth]

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import spec
 from .errors import VhdxError
-from .extents import AddressMap, ChainRun, Extent, Kind, chain_runs, extents, layer_error
+from .extents import AddressMap, Extent, Kind, chain_runs, extents, layer_error
 from .lost import Lost, LostRanges
 from .rules import breach
 from .source import DescriptorSource, fill_zeros
 
+_STEP_MASK = spec.MB - 1
+_SMALLEST_MIX = 16 * spec.KB
 _PAGE_SHIFT = 12  # places in a page
 _PAGE_MASK = (1 << _PAGE_SHIFT) - 1
 _EMPTY_PAGE = array("q", bytes(8 << _PAGE_SHIFT))
@@ -71,16 +72,19 @@ class Reader:
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        self._check(offset)
-        view = _flat(buffer)[: max(self._size - offset, 0)]
-        end, at = offset + len(view), offset
-        while at < end:
-            file, where, stop = self._piece(at, end)
-            part = view[at - offset : stop - offset]
-            if file is None or not _read_into(file, part, where):
-                self._fill(part, at, chain_runs(self._layers, at, stop - at), zeroed=False)
-            at = stop
-        return len(view)
+        view = _flat(buffer)
+        size = len(view)
+        try:
+            place = self._pages[offset >> self._page_shift][offset >> self._shift & _PAGE_MASK]
+        except KeyError:
+            return self._preadinto_pieces(view, offset)
+        number = place & _FILE_MASK
+        file = self._files[number]
+        if file is None or size > self._stretch - (offset & self._mask):
+            return self._preadinto_pieces(view, offset)
+        if not _read_into(file, view, offset + place - number):
+            self._fill(view, offset, zeroed=False)
+        return size
 
     def extents(self, offset: int, length: int | None) -> Iterator[Extent]:
         """The map of `length` bytes from `offset` on, or up to the end."""
@@ -156,23 +160,44 @@ class Reader:
             offset = stop
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def _preadinto_pieces(self, view: memoryview, offset: int) -> int:
+        self._check(offset)
+        view = view[: max(self._size - offset, 0)]
+        end, at = offset + len(view), offset
+        while at < end:
+            file, where, stop = self._piece(at, end)
+            part = view[at - offset : stop - offset]
+            if file is None or not _read_into(file, part, where):
+                self._fill(part, at, zeroed=False)
+            at = stop
+        return len(view)
+
     def _pread_runs(self, size: int, offset: int) -> bytes:
-        runs = chain_runs(self._layers, offset, size)
-        first = next(runs, None)
+        first = next(chain_runs(self._layers, offset, size), None)
         if first is None:
             return b""
         _, depth, (length, kind, where) = first
         if length < size:
             buffer = bytearray(size)
-            self._fill(memoryview(buffer), offset, chain((first,), runs), zeroed=True)
+            self._fill(memoryview(buffer), offset, zeroed=True)
             return bytes(buffer)
         if kind is Kind.DATA:
             return self._layers[depth].source.read_at(where, size)
         self.lose(offset, depth, size, kind)
         return bytes(size)
 
-    def _fill(self, view: memoryview, offset: int, runs: Iterable[ChainRun], *, zeroed: bool) -> None:
-        for start, depth, (size, kind, where) in runs:
+    def _fill(self, view: memoryview, offset: int, *, zeroed: bool) -> None:
+        """Fill by runs; `zeroed` if all is zeros already. In a chain in steps, since sectors may take turns there."""
+        end, at = offset + len(view), offset
+        while at < end:
+            stop = min((at | _STEP_MASK) + 1, end) if len(self._layers) > 1 else end
+            part = view[at - offset : stop - offset]
+            if not self._mix(part, at):
+                self._fill_runs(part, at, zeroed=zeroed)
+            at = stop
+
+    def _fill_runs(self, view: memoryview, offset: int, *, zeroed: bool) -> None:
+        for start, depth, (size, kind, where) in chain_runs(self._layers, offset, len(view)):
             part = view[start - offset : start - offset + size]
             if kind is Kind.DATA:
                 self._layers[depth].source.read_into(part, where)
@@ -180,6 +205,34 @@ class Reader:
             self.lose(start, depth, size, kind)
             if not zeroed:
                 fill_zeros(part)
+
+    def _mix(self, view: memoryview, offset: int) -> bool:
+        """Fill from a partially present block of short stretches and from what lies below it in one piece: read both
+        whole, then put together what belongs to whom. False where that is not so, and nothing is done."""
+        depth, size = 0, len(view)
+        if size < _SMALLEST_MIX:
+            return False
+        while depth + 1 < len(self._layers) and self._layers[depth].run_at(offset, size)[:2] == (size, Kind.ABSENT):
+            depth += 1
+            if offset + size > self._layers[depth].size:
+                return False
+        mixture = self._layers[depth].mixture_at(offset, size) if depth + 1 < len(self._layers) else None
+        if mixture is None:
+            return False
+        _, below, (length, kind, where) = next(chain_runs(self._layers, offset, size, depth + 1))
+        if length < size or kind is Kind.ERROR or (kind is Kind.ABSENT and self._layers[below].has_parent):
+            return False
+        other = memoryview(bytearray(size))
+        try:
+            self._layers[depth].source.read_into(view, mixture[0])
+            if kind is Kind.DATA:
+                self._layers[below].source.read_into(other, where)
+        except OSError:  # perhaps of bytes that nobody needs
+            fill_zeros(view)
+            return False
+        for start, end in mixture[1]:
+            view[start:end] = other[start:end]
+        return True
 
     def _error(self, offset: int, depth: int, size: int, kind: Kind) -> VhdxError:
         if kind is Kind.ERROR:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 from collections.abc import Collection, Hashable
 from types import TracebackType
@@ -35,7 +34,7 @@ class WholeFile:
         self._overwrite = overwrite
         self._check_free(protected)
         self._folder = os.path.dirname(self.path)
-        self._temporary = os.path.join(self._folder, f".vhdxreader-{secrets.token_hex(8)}.part")
+        self._temporary = os.path.join(self._folder, f".vhdxreader-{os.urandom(8).hex()}.part")
         self.fd = os.open(self._temporary, _FLAGS, 0o666)
 
     def __enter__(self) -> WholeFile:
