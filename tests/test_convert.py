@@ -113,6 +113,39 @@ class Stingy(io.BytesIO):
         return super().write(data[:100_000])
 
 
+class Uncounting(io.BytesIO):
+    """Does not say how much it took, as many classes that people write."""
+
+    def write(self, data: memoryview) -> None:  # type: ignore[override]
+        super().write(data)
+
+
+class Full(io.RawIOBase):
+    """As a pipe that does not block, when nobody reads."""
+
+    def __init__(self, answer: int | None) -> None:
+        self.answer = answer
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _: object) -> int | None:
+        return self.answer
+
+
+def test_a_file_object_that_does_not_count(image: Path) -> None:
+    out = Uncounting()
+    with vhdxreader.open(image) as disk:
+        write_raw(disk, out)
+        assert out.getvalue() == disk.read()
+
+
+@pytest.mark.parametrize("answer", [None, 0])
+def test_a_file_object_that_takes_nothing(image: Path, answer: int | None) -> None:
+    with vhdxreader.open(image) as disk, pytest.raises(BlockingIOError):
+        write_raw(disk, Full(answer))
+
+
 def refuse(*_: object) -> int:
     raise OSError(errno.EXDEV, "not across file systems")
 

@@ -19,6 +19,7 @@ from .mapfile import mapfile
 from .source import AnyPath, PathOrFile
 from .stream import VirtualDisk
 from .wholefile import WholeFile
+from .writing import write_all
 
 Progress = Callable[[int, int], None]  # bytes done, and of all
 
@@ -81,8 +82,7 @@ class _Stream(_Output):
     def write(self, data: memoryview, offset: int) -> None:
         assert offset == self._position
         self._position += len(data)
-        while len(data):
-            data = data[self._file.write(data) :]
+        write_all(self._file, data)
 
 
 class _Placed(_Output):
