@@ -318,6 +318,17 @@ def test_nothing_is_left_where_the_image_is_corrupt(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["disk.vhdx"]
 
 
+@pytest.mark.parametrize("as_object", [False, True])
+@pytest.mark.parametrize("left", [4, 5, 7])
+def test_an_image_that_shrinks_is_an_error_and_no_zeros(tmp_path: Path, as_object: bool, left: int) -> None:
+    path = fixed(8 * MB, {n: full() for n in range(8)}).save(tmp_path / "disk.vhdx")
+    with path.open("rb") as file, vhdxreader.open(file if as_object else path) as disk:
+        os.truncate(path, left * MB)
+        with pytest.raises(vhdxreader.TruncatedImageError):
+            write_raw(disk, tmp_path / "disk.raw")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["disk.vhdx"]
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path, image: Path) -> None:
     with vhdxreader.open(image) as disk:
         with pytest.raises(FileNotFoundError):

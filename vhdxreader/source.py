@@ -216,7 +216,8 @@ def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(fd, start, os.SEEK_DATA)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+            # ENXIO: nothing but a hole up to the file's end. If that is nearer by now, let a read meet it.
+            if error.errno != errno.ENXIO or os.fstat(fd).st_size < end:
                 yield start, end
             return
         hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)
