@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,6 +82,10 @@ IMAGES = {
 def image(tmp_path: Path) -> Path:
     """5 MB, of which the first and the last are data."""
     return dynamic(5 * MB, {0: full(), 4: full()}).save(tmp_path / "disk.vhdx")
+
+
+def open_descriptors() -> list[str]:
+    return sorted(os.listdir("/dev/fd"))
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -285,6 +290,53 @@ def test_never_an_image_of_the_chain(tmp_path: Path, member: str, way: str) -> N
     assert not leftovers(tmp_path)
 
 
+def bind(path: Path) -> None:
+    """A special file of the test's own: where the code is wrong and root runs it, no device may be lost."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@ON_LINUX
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
+@pytest.mark.parametrize(
+    "words", [["convert", "--mapfile", "{0}", "{1}", "{2}"], ["skeleton", "{1}", "{0}"]], ids=lambda words: words[0]
+)
+def test_nothing_but_files_is_replaced(tmp_path: Path, image: Path, kind: str, words: list[str]) -> None:
+    special = tmp_path / "special"
+    {"pipe": os.mkfifo, "socket": bind, "folder": os.mkdir}[kind](special)
+    before = special.stat()
+    assert run([*(word.format(special, image, tmp_path / "disk.raw") for word in words), "--force"]) == 1
+    assert special.stat().st_ino == before.st_ino
+    assert not (tmp_path / "disk.raw").exists()
+    assert not leftovers(tmp_path)
+
+
+def test_a_folder_is_refused_before_anything_is_copied(tmp_path: Path, image: Path) -> None:
+    seen: list[int] = []
+    with vhdxreader.open(image) as disk, pytest.raises(OSError, match="not a regular file"):
+        write_raw(disk, tmp_path, overwrite=True, progress=lambda done, _: seen.append(done))
+    assert not seen
+
+
+@ON_LINUX
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_what_replaces_a_file_has_its_permissions(tmp_path: Path, image: Path, mode: int) -> None:
+    target = tmp_path / "disk.raw"
+    target.touch()
+    target.chmod(mode)
+    seen: set[int] = set()
+    with vhdxreader.open(image) as disk:
+        write_raw(
+            disk,
+            target,
+            overwrite=True,
+            progress=lambda *_: seen.update(path.stat().st_mode & 0o777 for path in leftovers(tmp_path)),
+        )
+        assert target.read_bytes() == disk.read()
+    assert seen == {mode}
+    assert target.stat().st_mode & 0o777 == mode
+
+
 # ---- errors on the way
 
 
@@ -292,6 +344,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path: Path, image: Path, monkeypa
     def no_space(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    before = open_descriptors()
     for failing in ("write", "fsync"):
         with monkeypatch.context() as patch, vhdxreader.open(image) as disk:
             patch.setattr(os, "copy_file_range", no_space, raising=False)
@@ -299,6 +352,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path: Path, image: Path, monkeypa
             with pytest.raises(OSError, match="No space left") as caught:
                 write_raw(disk, tmp_path / "disk.raw")
             assert caught.value.errno == errno.ENOSPC
+        assert open_descriptors() == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.vhdx"]
 
 
@@ -330,11 +384,22 @@ def test_an_image_that_shrinks_is_an_error_and_no_zeros(tmp_path: Path, as_objec
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path, image: Path) -> None:
-    with vhdxreader.open(image) as disk:
-        with pytest.raises(FileNotFoundError):
-            write_raw(disk, tmp_path / "nowhere" / "disk.raw")
-        with pytest.raises(FileExistsError):
-            write_raw(disk, tmp_path)
+    with vhdxreader.open(image) as disk, pytest.raises(FileNotFoundError):
+        write_raw(disk, tmp_path / "nowhere" / "disk.raw")
+
+
+def test_messages_name_the_target_and_the_way_out(
+    tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere, there = tmp_path / "nowhere" / "disk.raw", tmp_path / "there"
+    there.touch()
+    for command in ("convert", "skeleton"):
+        assert run([command, str(image), str(nowhere)]) == 1
+        assert str(nowhere) in (said := capsys.readouterr().err)
+        assert ".part" not in said
+        assert run([command, str(image), str(there)]) == 1
+        assert str(there) in (said := capsys.readouterr().err)
+        assert "--force" in said
 
 
 STEPS = ("open", "truncate", "lseek", "write", "copy_file_range", "fsync", "close", "link", "replace", "unlink")

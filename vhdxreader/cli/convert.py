@@ -13,7 +13,7 @@ import click
 import vhdxreader
 
 from ..convert import write_raw
-from .options import reads_data
+from .options import offers_force, reads_data
 from .output import report_lost
 
 
@@ -43,7 +43,7 @@ def command(
     output = sys.stdout.buffer if target == "-" else target
     if mapfile is None and how["errors"] == "zero" and target != "-":
         mapfile = target + ".map"
-    with _terminable(), vhdxreader.open(image, **how) as disk, _progress_bar(progress) as report:
+    with _terminable(), offers_force(), vhdxreader.open(image, **how) as disk, _progress_bar(progress) as report:
         write_raw(
             disk,
             output,
