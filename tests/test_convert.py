@@ -10,8 +10,10 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -335,6 +337,54 @@ def test_what_replaces_a_file_has_its_permissions(tmp_path: Path, image: Path, m
         assert target.read_bytes() == disk.read()
     assert seen == {mode}
     assert target.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_never_an_image_given_as_a_file_object(tmp_path: Path, image: Path, buffering: int) -> None:
+    before = image.read_bytes()
+    with image.open("rb", buffering=buffering) as file, vhdxreader.open(file) as disk:
+        with pytest.raises(shutil.SameFileError):
+            write_raw(disk, image, overwrite=True)
+        with pytest.raises(shutil.SameFileError):
+            write_raw(disk, tmp_path / "disk.raw", lost_map=image, overwrite=True)
+    assert image.read_bytes() == before
+
+
+def pretend_device(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
+    """Have a file of the test's own look like the block device of this number."""
+    inode = path.stat().st_ino
+
+    def wrap(real: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def pretended(*arguments: object, **options: object) -> os.stat_result:
+            status = real(*arguments, **options)
+            if status.st_ino != inode:
+                return status
+            fields = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+            return types.SimpleNamespace(**{**fields, "st_mode": stat.S_IFBLK | 0o600, "st_rdev": number})  # type: ignore[return-value]
+
+        return pretended
+
+    for name in ("stat", "fstat"):
+        monkeypatch.setattr(os, name, wrap(getattr(os, name)))
+
+
+@ON_LINUX
+@pytest.mark.parametrize("where", ["on it", "it itself", "elsewhere"])
+def test_a_block_device_is_not_overwritten_with_an_image_on_it(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    device = tmp_path / "device"
+    device.write_bytes(image.read_bytes())
+    before = device.read_bytes()
+    pretend_device(monkeypatch, device, image.stat().st_dev + (where != "on it"))
+    with vhdxreader.open(device if where == "it itself" else image) as disk:
+        if where == "elsewhere":
+            write_raw(disk, device, overwrite=True)
+            assert device.read_bytes()[: disk.size] == disk.read()
+            return
+        with pytest.raises(shutil.SameFileError):
+            write_raw(disk, device, overwrite=True)
+    assert device.read_bytes() == before
 
 
 # ---- errors on the way

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator
@@ -16,7 +17,7 @@ from typing import BinaryIO
 
 from .extents import Extent
 from .mapfile import mapfile
-from .source import AnyPath, PathOrFile
+from .source import AnyPath, PathOrFile, file_identity
 from .stream import VirtualDisk
 from .wholefile import WholeFile
 from .writing import write_all
@@ -218,7 +219,7 @@ def _open_target(
         return
     mode = _mode(target)
     if stat.S_ISBLK(mode):
-        with _open_device(target, size, overwrite) as fd:
+        with _open_device(target, size, protected, overwrite) as fd:
             yield _Placed(fd, reads_zeros=False)
             os.fsync(fd)
     elif stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
@@ -238,7 +239,7 @@ def _mode(path: AnyPath) -> int:
 
 
 @contextmanager
-def _open_device(path: AnyPath, size: int, overwrite: bool) -> Iterator[int]:
+def _open_device(path: AnyPath, size: int, protected: Collection[Hashable], overwrite: bool) -> Iterator[int]:
     """A block device, which must be large enough, and not in use by the system."""
     if not overwrite:
         raise FileExistsError(
@@ -246,6 +247,9 @@ def _open_device(path: AnyPath, size: int, overwrite: bool) -> Iterator[int]:
         )
     fd = os.open(path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)  # EXCL: not while it is mounted
     try:
+        device, _ = file_identity(os.fstat(fd))
+        if any(isinstance(identity, tuple) and identity[0] == device for identity in protected):
+            raise shutil.SameFileError(f"{os.fsdecode(path)} is the image itself, or has it or one that it needs on it")
         there = os.lseek(fd, 0, os.SEEK_END)
         if there < size:
             raise OSError(errno.ENOSPC, f"the device has {there} bytes, the disk {size}", os.fsdecode(path))
