@@ -501,6 +501,23 @@ def test_a_signal_at_any_step_leaves_a_whole_file_or_none(tmp_path: Path, image:
     assert 10 < step < 999
 
 
+@ON_LINUX
+def test_a_signal_that_is_ignored_stays_so(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def look(*_: object, **__: object) -> None:
+        seen.append([signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL])
+
+    monkeypatch.setattr("vhdxreader.cli.convert.write_raw", look)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        run(["convert", str(image), str(image.parent / "disk.raw")])
+        assert seen == [[signal.SIG_IGN, False]]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 # ---- salvage
 
 
@@ -531,6 +548,25 @@ def test_an_existing_mapfile_stays(tmp_path: Path, image: Path) -> None:
     assert run(["convert", "--salvage", str(image), str(tmp_path / "disk.raw")]) == 1
     assert (tmp_path / "disk.raw.map").read_text() == "precious"
     assert not (tmp_path / "disk.raw").exists()
+
+
+@pytest.mark.parametrize("way", ["exists", "is the target", "is linked to it", "has no folder"])
+def test_a_mapfile_that_cannot_be_written_is_known_before_the_copy(tmp_path: Path, image: Path, way: str) -> None:
+    target, place = tmp_path / "disk.raw", tmp_path / "map"
+    if way == "exists":
+        place.write_text("precious")
+    elif way == "is the target":
+        place = tmp_path / "." / "disk.raw"
+    elif way == "is linked to it":
+        place.symlink_to(target)
+    else:
+        place = tmp_path / "nowhere" / "map"
+    seen: list[int] = []
+    with vhdxreader.open(image, errors="zero") as disk, pytest.raises(OSError, match=r"disk\.raw|map"):
+        write_raw(disk, target, lost_map=place, overwrite=way != "exists", progress=lambda done, _: seen.append(done))
+    assert not seen
+    assert not target.exists()
+    assert not leftovers(tmp_path)
 
 
 def test_a_lost_parent_is_not_read_at_all(tmp_path: Path) -> None:

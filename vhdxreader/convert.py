@@ -53,11 +53,13 @@ def write_raw(
     Raises what a read of the disk raises; `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
     """
     protected = {image.identity for image in disk.images}
-    with _open_target(target, disk.size, protected, overwrite, sparse) as output:
+    with (
+        _open_target(target, disk.size, protected, overwrite, sparse) as output,
+        _open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours
+    ):
         _Copy(disk, output, detect_zeroes=detect_zeroes, progress=progress).run()
-        if lost_map is not None:
-            with WholeFile(lost_map, overwrite=overwrite, protected=protected) as file:
-                _write_all(file.fd, memoryview(mapfile(disk.size, disk.lost).encode()))
+        if map_file is not None:
+            _write_all(map_file.fd, memoryview(mapfile(disk.size, disk.lost).encode()))
 
 
 class _Output(ABC):
@@ -229,6 +231,19 @@ def _open_target(
         with WholeFile(target, overwrite=overwrite, protected=protected) as whole:
             os.truncate(whole.fd, size)
             yield _Placed(whole.fd, reads_zeros=sparse)
+
+
+@contextmanager
+def _open_map(
+    path: AnyPath | None, target: PathOrFile, protected: Collection[Hashable], overwrite: bool
+) -> Iterator[WholeFile | None]:
+    if path is None:
+        yield None
+        return
+    with WholeFile(path, overwrite=overwrite, protected=protected) as whole:
+        if isinstance(target, (str, bytes, os.PathLike)) and os.path.realpath(os.fsdecode(target)) == whole.path:
+            raise shutil.SameFileError(f"{whole.path} cannot be both the target and its mapfile")
+        yield whole
 
 
 def _mode(path: AnyPath) -> int:

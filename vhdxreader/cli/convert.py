@@ -58,14 +58,19 @@ def command(
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Have the signals that end a process undo what was begun, as an interrupt from the keyboard does."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), signal.default_int_handler) for name in names}
+    """Have the signals that end a process undo what was begun, as an interrupt from the keyboard does.
+
+    One that does not end it, as SIGHUP under nohup, stays as it is.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ending = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
