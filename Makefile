@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py ksc/build_backend.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers languages docs rules fuzz limits clean
+.PHONY: help setup demo test lint types layers languages docs rules fuzz bench limits clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -54,9 +54,13 @@ fuzz: setup  ## both fuzzers, a minute each: make fuzz SECONDS=3600 for an hour 
 	$(BIN)/python fuzz/mutate.py --seconds $(SECONDS)
 	$(BIN)/python fuzz/guided.py fuzz/corpus -max_total_time=$(SECONDS) -print_final_stats=1
 
+bench: setup  ## speed beside a raw file and the readers that are installed: see docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
+
 limits: setup  ## time and memory for files made to be expensive, beside the bounds of SECURITY.md
 	$(BIN)/python benchmarks/limits.py
 	$(BIN)/python benchmarks/log_replay.py
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) generated/* ksc/node_modules tests/webide/node_modules docs/images/grammar.svg site build dist *.egg-info .*_cache .hypothesis
+	rm -rf $(VENV) generated/* ksc/node_modules tests/webide/node_modules docs/images/grammar.svg site build dist
+	rm -rf *.egg-info .*_cache .hypothesis fuzz/corpus broken-*.vhdx crash-*

@@ -79,6 +79,6 @@ def reads_data(command: F) -> F:
         "errors",
         flag_value="zero",
         default="raise",
-        help="Zeros for what cannot be read; it is listed on standard error, and the exit code is 2.",
+        help="Zeros for what cannot be read, listed on standard error. Without its parent: --parents none.",
     )
     return opens_image(salvage(command))
