@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -53,6 +54,15 @@ _OPEN_OPTIONS: list[Callable[[Any], Any]] = [
         " stale state.",
     ),
 ]
+
+
+@contextmanager
+def offers_force() -> Iterator[None]:
+    """Name the way out where what is to be written is there already."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise FileExistsError(error.errno, f"{error.strerror} (--force overwrites it)", error.filename) from error
 
 
 def opens_image(command: F) -> F:
