@@ -69,7 +69,7 @@ def test_descriptors_are_as_the_grammar_says() -> None:
     assert ours.data_indexes() == [1]
     assert ours.data_count == 1
     assert not ours.reserved_is_zero()
-    starts, ends = ours.zero_ranges()
+    starts, ends = ours.zero_ranges().ranges()
     assert list(starts) == [0x1122334455667]
     assert list(ends) == [0x1122334455667 + 0x8899AA]
 
