@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py ksc/build_backend.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers languages docs clean
+.PHONY: help setup demo test lint types layers languages docs rules fuzz bench limits clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -45,5 +45,22 @@ docs: languages  ## the documentation site, in site/
 	dot -Tsvg generated/graphviz/vhdx.dot -o docs/images/grammar.svg 2>/dev/null  # it complains of the compiler's arrows
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+rules: setup  ## docs/rules.md, from the table of rules
+	$(BIN)/python docs/make_rules.py
+
+SECONDS := 60
+fuzz: setup  ## both fuzzers, a minute each: make fuzz SECONDS=3600 for an hour each
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python fuzz/mutate.py --seconds $(SECONDS)
+	$(BIN)/python fuzz/guided.py fuzz/corpus -max_total_time=$(SECONDS) -print_final_stats=1
+
+bench: setup  ## speed beside a raw file and the readers that are installed: see docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
+
+limits: setup  ## time and memory for files made to be expensive, beside the bounds of SECURITY.md
+	$(BIN)/python benchmarks/limits.py
+	$(BIN)/python benchmarks/log_replay.py
+
 clean:  ## remove everything that was made
-	rm -rf $(VENV) generated/* ksc/node_modules tests/webide/node_modules docs/images/grammar.svg site build dist *.egg-info .*_cache .hypothesis
+	rm -rf $(VENV) generated/* ksc/node_modules tests/webide/node_modules docs/images/grammar.svg site build dist
+	rm -rf *.egg-info .*_cache .hypothesis fuzz/corpus broken-*.vhdx crash-*

@@ -13,11 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from builder import GB, MB, TB, dynamic, full
+from builder import GB, MB, TB, Locator, Spec, build, differencing, dynamic, full, partial
 
 DENSE_SIZE = GB
 SPARSE_SIZE = 64 * GB
 HUGE_SIZE = 64 * TB
+PARTIAL_SIZE = 64 * MB
 _CLUSTER = 1000  # blocks
 _FULLY_PRESENT = 6
 _HUGE_CHUNK = 4096  # payload blocks of 1 MB to a sector bitmap entry, at 512-byte sectors
@@ -33,7 +34,9 @@ class Images:
     def dense(self) -> Path:
         """1 GB, every block present and full of noise; blocks of 1 MB, none behind its predecessor in the file."""
         blocks = {number: full(_noise(number)) for number in range(DENSE_SIZE // MB)}
-        return dynamic(DENSE_SIZE, blocks).save(self.folder / "dense.vhdx")
+        image = dynamic(DENSE_SIZE, blocks)
+        self._dense_guid = image.data_write_guid
+        return image.save(self.folder / "dense.vhdx")
 
     @cached_property
     def dense_raw(self) -> Path:
@@ -49,6 +52,26 @@ class Images:
         """64 GB of which every 200th block of 1 MB is there, full of noise."""
         blocks = {number: full(_noise(number)) for number in range(0, SPARSE_SIZE // MB, 200)}
         return dynamic(SPARSE_SIZE, blocks).save(self.folder / "sparse.vhdx")
+
+    def chain(self, length: int) -> list[Path]:
+        """`length` files, child first: all of the data is in the oldest, `dense`."""
+        paths, parent = [self.dense], self._dense_guid
+        for number in range(1, length):
+            locator = Locator.to(parent, paths[-1].name)
+            image = build(Spec("differencing", DENSE_SIZE, locator=locator, name=f"{length} {number}"))
+            paths.append(image.save(self.folder / f"chain_{length}_{number}.vhdx"))
+            parent = image.data_write_guid
+        return paths[::-1]
+
+    @cached_property
+    def alternating(self) -> tuple[Path, Path]:
+        """A child and its parent, of 64 MB: every other sector is the child's."""
+        count = PARTIAL_SIZE // MB
+        parent = dynamic(PARTIAL_SIZE, {number: full(_noise(number)) for number in range(count)}, name="alternating")
+        path = parent.save(self.folder / "alternating_parent.vhdx")
+        blocks = {number: partial(range(0, 2048, 2)) for number in range(count)}
+        child = differencing(PARTIAL_SIZE, blocks, parent=parent, parent_path=path.name)
+        return child.save(self.folder / "alternating.vhdx"), path
 
     @cached_property
     def small(self) -> Path:

@@ -1,7 +1,4 @@
-"""The shape of a format test: a valid image, one thing changed, the exact error or the exact findings.
-
-`CASES` of a test module says which rules it exercises; `test_rules` holds that none is left out.
-"""
+"""The shape of a format test: a valid image, one thing changed, the exact error or the exact findings."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
 import os
 import shutil
@@ -86,19 +84,6 @@ def types(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = {spec["meta"]["id"]: spec}
     assert not any("types" in inner for inner in spec["types"].values()), "types are all on one level"
     return found | spec["types"]
-
-
-def corpus_image(name: str, folder: Path) -> Path:
-    """A real image, decompressed into `folder`."""
-    packed = next(CORPUS.glob(f"{name}.vhdx.*"), None)
-    need(packed, f"the image {name} of ../shared/corpus")
-    assert packed is not None
-    path = folder / packed.stem
-    if not path.exists():
-        unpack = gzip.open if packed.suffix == ".gz" else bz2.open
-        with unpack(packed) as source, open(path, "wb") as target:
-            shutil.copyfileobj(source, target)
-    return path
 
 
 def number(data: bytes, offset: int, layout: str) -> int:

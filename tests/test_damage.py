@@ -62,6 +62,14 @@ def opened(image: Image) -> vhdxreader.VirtualDisk:
     return vhdxreader.open(image.open(), parents=lambda _: PARENT.open())
 
 
+def is_whole(disk: vhdxreader.VirtualDisk, whole: bytes) -> None:
+    """The disk is as it was: its size, and what lies around each start of a block."""
+    assert disk.size == len(whole)
+    for start in range(0, disk.size, MB):
+        at = max(start - 512, 0)
+        assert disk.pread(1024, at) == whole[at : at + 1024]
+
+
 def agree(disk: vhdxreader.VirtualDisk, model: Image, *, until: int = 8 * MB) -> int:
     """Where the model gives data, so does the disk; where it must fail, it fails, from the same byte on. How often."""
     assert disk.size == read_geometry(model.file, model.metadata_offset, MB).virtual_size
@@ -171,8 +179,9 @@ def flips(image: Image) -> Iterator[tuple[str, int]]:
 
 def sample(image: Image) -> list[tuple[str, int]]:
     every = list(flips(image))
-    if FULL:
-        return every
+    if FULL:  # the region tables of all kinds are nearly the same
+        step = 1 if image.spec.kind == "dynamic" else 16
+        return [flip for flip in every if flip[0] != "region table" or not flip[1] % step]
     rng = random.Random(2)
     chosen = [flip for flip in every if flip[0] in ("identifier", "BAT", "metadata") or "parameters" in flip[0]]
     return chosen + rng.sample(every, 150)
@@ -199,7 +208,7 @@ def flip_one(structure: str, flipped: Image, whole: bytes) -> str:
         return "refused"
     if structure in ("creator", "unneeded item"):
         with opened(flipped) as disk:
-            assert disk.read() == whole
+            is_whole(disk, whole)
         return "no matter"
     if structure in ("header", "region table"):
         return copy_flipped(structure, flipped, whole)
@@ -213,7 +222,7 @@ def flip_one(structure: str, flipped: Image, whole: bytes) -> str:
 def copy_flipped(structure: str, flipped: Image, whole: bytes) -> str:
     """The other copy serves, and a finding says so."""
     with opened(flipped) as disk:
-        assert disk.read() == whole
+        is_whole(disk, whole)
         rules = {finding.rule for finding in disk.image.findings}
     prefix = structure.replace(" ", "_")
     assert rules & {f"{prefix}.checksum", f"{prefix}.signature"}
@@ -246,7 +255,7 @@ def locator_flipped(flipped: Image, whole: bytes) -> str:
     except VhdxError:
         return "refused"
     with disk:
-        assert disk.read() == whole
+        is_whole(disk, whole)
     return "no matter"
 
 
@@ -262,7 +271,7 @@ def unprotected_flipped(flipped: Image, whole: bytes) -> str:
             return "refused"
         with disk:  # the model does not know that what nobody needs is tolerated
             assert any(finding.rule.endswith("_unknown") for finding in disk.image.findings)
-            assert disk.read() == whole
+            is_whole(disk, whole)
         return "right, with a finding"
     with opened(flipped) as disk:
         return "as the model has it, with errors" if agree(disk, model) else "as the model has it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -13,10 +14,8 @@ import vhdxreader
 from vhdxreader.cli.app import run
 
 DOCS = ROOT / "docs"
-PAGES = ("tutorial.md", "how-to.md")
-PROGRAMS = [
-    (page, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
-]
+PAGES = (ROOT / "README.md", DOCS / "tutorial.md", DOCS / "how-to.md")
+PROGRAMS = [(page.name, code) for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S)]
 
 
 @pytest.fixture
@@ -39,11 +38,11 @@ def test_program(page, code, capsys):
 
 @pytest.mark.usefixtures("image")
 def test_commands():
-    pages = "".join((DOCS / page).read_text() for page in PAGES)
+    pages = "".join(page.read_text() for page in PAGES)
     commands = re.findall(r"^\$ vhdxreader (.*)$", pages, re.M)
-    assert len(commands) >= 2
+    assert len(commands) >= 10
     for command in commands:
-        assert run(command.split()) == 0
+        assert run(shlex.split(command, comments=True)) == 0, command
 
 
 def test_every_public_name_is_in_the_reference():

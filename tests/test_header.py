@@ -18,6 +18,8 @@ LOG_OUT_OF_PLACE = {
     "offset unaligned": {"header__log_offset": MB + 4096},
     "in the header section": {"header__log_offset": 0},
     "length unaligned": {"header__log_length": MB + 4096},
+}
+LOG_PAST_THE_END = {
     "past the end": {"header__log_offset": 1 << 40},
     "offset overflows": {"header__log_offset": (1 << 64) - MB},
     "longer than the file": {"header__log_length": 0xFFF00000},
@@ -76,20 +78,28 @@ CASES = [
     ],
     *[
         Case(
+            "header.log_past_end",
+            lambda change=change: broken(header__log_guid=LOG_GUID, **change),
+            TruncatedImageError,
+            at=HEADER_2,
+        )
+        for change in LOG_PAST_THE_END.values()
+    ],
+    *[
+        Case(
             "header.log_location_unused",
             lambda change=change: broken(**change),
             finding=WARNING,
             at=HEADER_2,
             says="log",
         )
-        for change in LOG_OUT_OF_PLACE.values()
+        for change in [*LOG_OUT_OF_PLACE.values(), *LOG_PAST_THE_END.values()]
     ],
     Case("header.no_log", lambda: broken(header__log_length=0), finding=INFO, at=HEADER_2),
     Case("header.no_log", lambda: broken(header__log_length=0, header__log_offset=0), finding=INFO, at=HEADER_2),
     Case("header.reserved", lambda: broken(header__reserved=b"x"), finding=WARNING, at=HEADER_2),
     Case("header.reserved", lambda: broken(header__reserved=bytes(4015) + b"x"), finding=WARNING, at=HEADER_2),
 ]
-EXERCISES = {"header.truncated"}
 
 
 @parametrize(CASES)

@@ -8,11 +8,12 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builder import TB, Locator
-from grammar_tools import BUILT, REAL, ROOT, corpus_image, generate, grammar, node, types
+from grammar_tools import BUILT, REAL, ROOT, generate, grammar, node, types
 
 DUMP = ROOT / "tests" / "languages"
 EXAMPLES = ROOT / "examples" / "languages"
@@ -30,16 +31,17 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the images are; each is made once."""
-    return tmp_path_factory.mktemp("images")
+def save(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`save(name)` is the path of an image; each is made once."""
+    folder = tmp_path_factory.mktemp("images")
 
+    def find(name: str) -> Path:
+        if name in REAL:
+            return Path(request.getfixturevalue("corpus"), f"{name}.vhdx")
+        path = folder / f"{name}.vhdx"
+        return path if path.exists() else BUILT[name]().save(path)
 
-def save(name: str, folder: Path) -> Path:
-    path = folder / f"{name}.vhdx"
-    if path.exists():
-        return path
-    return corpus_image(name, folder) if name in REAL else BUILT[name]().save(path)
+    return find
 
 
 def python(*arguments: str | Path) -> str:
@@ -52,8 +54,8 @@ def python(*arguments: str | Path) -> str:
 
 
 @pytest.mark.parametrize("name", [*BUILT, *(pytest.param(name, marks=pytest.mark.corpus) for name in REAL)])
-def test_javascript_has_the_same_values_as_python(name, spec, folder):
-    image = save(name, folder)
+def test_javascript_has_the_same_values_as_python(name, spec, save):
+    image = save(name)
     ours = python(DUMP / "dump.py", spec, image).splitlines()
     theirs = node(DUMP / "dump.js", spec, image).splitlines()
     assert len(ours) == len(theirs) > 50
@@ -65,10 +67,10 @@ def test_javascript_has_the_same_values_as_python(name, spec, folder):
         assert name in JUNK or path.endswith("/sequence_number"), mine
 
 
-def test_the_images_show_every_field_of_the_grammar(spec, folder):
+def test_the_images_show_every_field_of_the_grammar(spec, save):
     seen: set[str] = set()
     for name in ("every_state", "child", "dirty_log"):
-        for line in python(DUMP / "dump.py", spec, save(name, folder)).splitlines():
+        for line in python(DUMP / "dump.py", spec, save(name)).splitlines():
             path, shown, _ = line.partition(" = ")
             seen.update(re.sub(r"\[\d+\]", "", path).split("/") if shown else ())
     kinds = types(json.loads(spec.read_text(encoding="utf-8"))).values()
@@ -79,10 +81,10 @@ def test_the_images_show_every_field_of_the_grammar(spec, folder):
 @pytest.mark.parametrize("language", ["python", "javascript"])
 @pytest.mark.parametrize("name", ["every_state", "child", "many_chunks", "dirty_log"])
 @pytest.mark.usefixtures("spec")
-def test_example_tells_what_was_asked_of_the_builder(name, language, folder):
+def test_example_tells_what_was_asked_of_the_builder(name, language, save):
     image = BUILT[name]()
     run = (python, EXAMPLES / "info.py") if language == "python" else (node, EXAMPLES / "info.js")
-    lines = run[0](run[1], save(name, folder)).splitlines()
+    lines = run[0](run[1], save(name)).splitlines()
     spec = image.spec
     names = {0: "NOT_PRESENT", 1: "UNDEFINED", 2: "ZERO", 3: "UNMAPPED", 6: "FULLY_PRESENT", 7: "PARTIALLY_PRESENT"}
     states = Counter(names[spec.block(n).state] for n in range(spec.geometry.blocks))
@@ -105,3 +107,10 @@ def test_sizes_beyond_32_bits_are_exact_in_javascript(spec, tmp_path):
     entry = "/block_allocation_table/chunks[16383]/payload_entries[0]"
     assert f"{entry}/file_offset_mb = {0xFFFFFFFFFFF}\n" in dump
     assert f"{entry}/ofs_block = {0xFFFFFFFFFFF << 20}\n" in dump
+
+
+def test_what_the_construct_target_makes_is_no_python():
+    """Stated in docs/languages.md: it has no bit fields. If this fails, the compiler has learned them."""
+    made = (generate("construct") / "construct" / "vhdx.py").read_text(encoding="utf-8")
+    with pytest.raises(SyntaxError):
+        compile(made, "vhdx.py", "exec")

@@ -270,9 +270,6 @@ CASES = [
 ]
 
 
-EXERCISES = set()
-
-
 @parametrize(CASES)
 def test_rule(case):
     case.check()

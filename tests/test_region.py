@@ -118,7 +118,6 @@ CASES = [
     Case("region.not_required", lambda: broken(region__bat__required=0), finding=INFO, at=entry(0), says="BAT"),
     Case("region.not_required", lambda: broken(region__metadata__required=0), finding=INFO, at=entry(1)),
 ]
-EXERCISES = {"region_table.truncated", "region.past_end"}
 
 
 @parametrize(CASES)

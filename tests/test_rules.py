@@ -424,6 +424,7 @@ BLOCK_CASES = [
         lambda: disk(blocks={0: full(b"", file_offset=6 * MB), 2: full(b"", file_offset=6 * MB)}),
         BAT + 16,
     ),
+    checked("file.skeleton", lambda: cut(disk(), 4 * MB), 4 * MB, read="payload.past_end"),
     checked("file.untracked", lambda: cut(disk(), 129 * TB), 128 * TB),
     fails("file.unreadable", lambda: disk(blocks={0: full(file_offset=4 * MB)}), 4 * MB, file=Unreadable),
 ]
@@ -470,8 +471,8 @@ def test_opening_and_reading(rule, case, monkeypatch):
         else:
             with pytest.raises(VhdxError) as caught:
                 opened.read()
-            assert type(caught.value) is RULES[rule].error
-            assert caught.value.rule == rule
+            assert type(caught.value) is RULES[case.read].error
+            assert caught.value.rule == case.read
 
 
 @pytest.mark.parametrize(("rule", "case"), CASES)

@@ -242,7 +242,7 @@ class Contract(RuleBasedStateMachine):
 
 
 TestContract = Contract.TestCase
-TestContract.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+TestContract.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=True)
 
 
 # ---- through what others put on top of a raw file

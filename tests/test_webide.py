@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from builder import KB
-from grammar_tools import BUILT, CORPUS, GRAMMAR, ROOT, corpus_image, need, node, number
+from grammar_tools import BUILT, CORPUS, GRAMMAR, ROOT, need, node, number
 
 WEBIDE = ROOT / "tests" / "webide"
 BAT = "blockAllocationTable"
@@ -60,17 +60,20 @@ class Pages(dict[str, Page]):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
+def pages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pages:
     """Each image in the browser, all in one run of it."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     need(chromium, "Chromium")
     need((WEBIDE / "node_modules" / "playwright-core").is_dir(), "`npm ci` in tests/webide/")
     folder = tmp_path_factory.mktemp("webide")
     pictures = Path(os.environ.get("WEBIDE_PICTURES", folder)).resolve()
-    names = [name for name in OPEN if name not in REAL or CORPUS.is_dir()]
+    corpus = request.getfixturevalue("corpus") if CORPUS.is_dir() else None
+    names = [name for name in OPEN if name not in REAL or corpus]
     images = [
         {
-            "image": str(image(name, folder)),
+            "image": str(
+                corpus / f"{REAL[name]}.vhdx" if name in REAL else BUILT[name]().save(folder / f"{name}.vhdx")
+            ),
             "open": OPEN[name],
             "screenshot": str(pictures / f"web-ide-{name.replace('_', '-')}.png"),
         }
@@ -84,14 +87,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     )
 
 
-def image(name: str, folder: Path) -> Path:
-    return corpus_image(REAL[name], folder) if name in REAL else BUILT[name]().save(folder / f"{name}.vhdx")
-
-
 def test_every_image_opens(pages):
     assert {page.status for page in pages.values()} == {"ready"}
 
 
+@pytest.mark.corpus
 def test_before_anything_is_opened_the_tree_tells_what_the_image_is(pages):
     text = pages["windows"].text
     assert text["identifier"].endswith(": Microsoft Windows 10.0.14393.0")
@@ -103,9 +103,9 @@ def test_before_anything_is_opened_the_tree_tells_what_the_image_is(pages):
 
 
 @pytest.mark.corpus
-def test_both_headers_say_which_one_is_current_and_whether_a_log_waits(pages, tmp_path):
+def test_both_headers_say_which_one_is_current_and_whether_a_log_waits(pages, corpus):
     for name, waits in (("windows", "false"), ("dirty", "true")):
-        data = image(name, tmp_path).read_bytes()
+        data = (corpus / f"{REAL[name]}.vhdx").read_bytes()
         numbers = [number(data, at + 8, "Q") for at in (64 * KB, 128 * KB)]
         current = 1 if numbers[0] > numbers[1] else 2
         for i in (1, 2):
@@ -115,6 +115,7 @@ def test_both_headers_say_which_one_is_current_and_whether_a_log_waits(pages, tm
             )
 
 
+@pytest.mark.corpus
 def test_metadata_items_are_readable(pages):
     text = {path: text.partition(": ")[2] for path, text in pages["windows"].text.items()}
     assert text["metadata/virtualDiskSize"] == "10737418240 bytes"
@@ -136,6 +137,7 @@ def test_states_have_names_and_places(pages):
         assert pages["broken_header"].text[f"{ENTRIES}/{n}"] == expected
 
 
+@pytest.mark.corpus
 def test_a_payload_block_is_a_range_of_bytes_that_is_not_loaded(pages):
     page = pages["windows"]
     assert page.bytes.startswith("33554432 bytes at 0x400000\n")
@@ -154,8 +156,8 @@ def test_differencing_shows_parent_and_sector_bitmap(pages):
 
 
 @pytest.mark.corpus
-def test_log_sectors_show_entries_descriptors_and_targets(pages, tmp_path):
-    data, text = image("dirty", tmp_path).read_bytes(), pages["dirty"].text
+def test_log_sectors_show_entries_descriptors_and_targets(pages, corpus):
+    data, text = (corpus / f"{REAL['dirty']}.vhdx").read_bytes(), pages["dirty"].text
     log = number(data, 64 * KB + 72, "Q")
     kinds = {b"loge": "entry", b"data": "data sector"}
     for i in range(256):

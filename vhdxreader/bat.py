@@ -65,12 +65,10 @@ class Geometry:
         """Index in the BAT of sector bitmap block `chunk`."""
         return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
 
-    def is_bitmap_index(self, index: int) -> bool:
-        return (index + 1) % (self.chunk_ratio + 1) == 0
-
 
 class Bat:
-    """Entries of the BAT as 64-bit words, in pages that are read when first asked for; at most 4 MB are kept.
+    """Entries of the BAT as 64-bit words; those of payload blocks in pages that are read when first asked for, of which
+    at most 4 MB are kept.
 
     Safe for threads.
     """
@@ -79,23 +77,47 @@ class Bat:
         self.geometry = geometry
         self.offset = offset
         self._source = source
+        self._ratio = geometry.chunk_ratio
+        self._blocks = geometry.payload_blocks
         self._pages: dict[int, array[int]] = {}
         self._lock = threading.Lock()
 
     def word(self, index: int) -> int:
         """The entry at `index`; `TruncatedImageError` where the file ends before it."""
-        page = self._pages.get(index >> _PAGE_SHIFT)
-        if page is None:
-            page = self._load(index >> _PAGE_SHIFT)
-        try:
-            return page[index & _PAGE_MASK]
-        except IndexError:
-            offset = self.entry_offset(index)
-            raise breach("region.past_end", f"the file ends before BAT entry {index}", offset) from None
+        chunk, place = divmod(index, self._ratio + 1)
+        block = chunk * self._ratio + place
+        if place < self._ratio and block < self._blocks:
+            return self.payload(block)
+        if self.entry_offset(index + 1) > self._source.size:
+            raise self._past_end(index)
+        return self.words(index, 1)[0]
 
     def payload(self, block: int) -> int:
-        """The entry of payload block `block`."""
-        return self.word(self.geometry.payload_index(block))
+        """The entry of payload block `block`; `TruncatedImageError` where the file ends before it."""
+        page = self._pages.get(block >> _PAGE_SHIFT)
+        if page is None:
+            page = self._load(block >> _PAGE_SHIFT)
+        try:
+            return page[block & _PAGE_MASK]
+        except IndexError:
+            raise self._past_end(self.geometry.payload_index(block)) from None
+
+    def alike(self, block: int, count: int, step: int) -> int:
+        """How many blocks behind `block`, at most `count`, have entries of which each is the one before plus `step`.
+
+        There may be still more: it does not look further than to the end of the page.
+        """
+        page = self._pages.get(block >> _PAGE_SHIFT)
+        if page is None:
+            page = self._load(block >> _PAGE_SHIFT)
+        place = block & _PAGE_MASK
+        behind = memoryview(page)[place + 1 : place + 1 + count]
+        if step == 0:
+            return _equal(behind, page[place])
+        wanted = range(page[place] + step, page[place] + step * (len(behind) + 1), step)
+        return next(
+            (i for i, (word, other) in enumerate(zip(behind, wanted, strict=True)) if word != other), len(behind)
+        )
 
     def words(self, first: int, count: int) -> array[int]:
         """Entries `first` to `first + count`, not kept."""
@@ -107,12 +129,10 @@ class Bat:
 
     def count_present(self) -> int:
         """How many payload blocks have space in the file; reads the whole table, a page at a time."""
-        geometry = self.geometry
         return sum(
-            (word & spec.STATE_MASK) >= spec.PayloadState.FULLY_PRESENT and not geometry.is_bitmap_index(first + i)
-            for first in range(0, geometry.entries, _PAGE_ENTRIES)
-            for i, word in enumerate(self.words(first, min(_PAGE_ENTRIES, geometry.entries - first)))
-            if word
+            word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT
+            for number in range(-(-self._blocks // _PAGE_ENTRIES))
+            for word in filter(None, self._payload_words(*self._page_range(number)))
         )
 
     def entry_offset(self, index: int) -> int:
@@ -120,12 +140,43 @@ class Bat:
         return self.offset + index * spec.BAT_ENTRY_SIZE
 
     def _load(self, number: int) -> array[int]:
-        first = number << _PAGE_SHIFT
+        """Page `number`, short where the file ends in it."""
+        first, count = self._page_range(number)
         inside = max(self._source.size - self.entry_offset(first), 0) // spec.BAT_ENTRY_SIZE
-        count = min(_PAGE_ENTRIES, self.geometry.entries - first, inside)
-        page = self.words(first, count) if count else array("Q")  # `word` says what is missing
+        page = self._payload_words(first, min(count, inside)) if inside else array("Q")
         with self._lock:
             while len(self._pages) >= _MAX_PAGES:
                 del self._pages[next(iter(self._pages))]
             self._pages[number] = page
         return page
+
+    def _page_range(self, number: int) -> tuple[int, int]:
+        """The first entry of page `number`, and how many its payload blocks stretch over."""
+        block = number << _PAGE_SHIFT
+        first = self.geometry.payload_index(block)
+        return first, self.geometry.payload_index(min(block + _PAGE_ENTRIES, self._blocks) - 1) + 1 - first
+
+    def _payload_words(self, first: int, count: int) -> array[int]:
+        """Entries `first` to `first + count` without those of sector bitmap blocks."""
+        words = self.words(first, count)
+        del words[self._ratio - first % (self._ratio + 1) :: self._ratio + 1]
+        return words
+
+    def _past_end(self, index: int) -> Exception:
+        return breach("region.past_end", f"the file ends before BAT entry {index}", self.entry_offset(index))
+
+
+def _equal(words: memoryview, word: int) -> int:
+    """How many of the first words are `word`."""
+    data = words.tobytes()
+    pattern = word.to_bytes(8, sys.byteorder)
+    first, last = 0, len(data) // 8
+    if data == pattern * last:  # as a rule, and then nothing more is to be looked for
+        return last
+    while last - first > 1:
+        middle = (first + last) // 2
+        if data[8 * first : 8 * middle] == pattern * (middle - first):
+            first = middle
+        else:
+            last = middle
+    return first

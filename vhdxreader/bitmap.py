@@ -5,6 +5,7 @@ In: a source and the BAT. Out: stretches of sectors alike, found by words and by
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 
@@ -50,6 +51,23 @@ class SectorBitmaps:
             raise self._past_end(offset)
         present, count = _alike(page, bit, -(-(within + length) // self._sector_size))
         return present, min(length, count * self._sector_size - within)
+
+    def absent(self, offset: int, length: int) -> list[tuple[int, int]] | None:
+        """Start and end, from `offset` on, of each stretch of `length` bytes not in the file; None where one page
+        does not tell. Raises as `run_at`."""
+        sector, within = divmod(offset, self._sector_size)
+        number, first = divmod(sector, _PAGE_BITS)
+        count = -(-(within + length) // self._sector_size)
+        page = self._pages.get(number) or self._load(number)
+        if first + count > 8 * len(page):
+            return None
+        bits = int.from_bytes(page[first // 8 : (first + count + 7) // 8], "little") >> first % 8
+        text = f"{bits & (1 << count) - 1:0{count}b}"[::-1]
+        size = self._sector_size
+        return [
+            (max(zeros.start() * size - within, 0), min(zeros.end() * size - within, length))
+            for zeros in re.finditer("0+", text)
+        ]
 
     def _load(self, number: int) -> bytes:
         """Page `number` of all bitmaps, counted from the virtual disk's first sector; short if the file ends in it."""

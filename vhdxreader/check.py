@@ -13,9 +13,9 @@ from typing import Any
 from . import spec
 from .blockwalk import BlockWalk, Progress
 from .errors import Finding, Severity, UnsupportedImageError
-from .header import is_vhdx
 from .replay import LogMode
 from .rules import RULES, Findings
+from .skeleton import ends_with_structures
 from .source import PathOrFile, Source, open_source
 from .structures import Structures, read_structures
 
@@ -32,8 +32,9 @@ class Report:
     `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
     often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
     disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
-    `bytes_read` is what a deep check read of the blocks. A file that has neither the signature nor any valid header or
-    region table is no VHDX, and nothing else is said of it.
+    `bytes_read` is what a deep check read of the blocks. `log_state` is "clean", "replayed", or "not replayed" where it
+    should be and cannot be. A file that has neither the signature nor any valid header or region table is no VHDX, and
+    nothing else is said of it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Report:
     is_vhdx: bool
     findings: tuple[Finding, ...]
     counts: Mapping[str, int]
+    log_state: str | None = None
     disk_type: str | None = None
     virtual_size: int | None = None
     block_size: int | None = None
@@ -85,18 +87,31 @@ def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = N
 def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
     findings = Findings(strict=False, keep=KEPT_FINDINGS)
     found = read_structures(source, findings, LogMode.REPLAY)
-    if not _is_vhdx(found):
+    if not found.is_vhdx:
         signature = tuple(finding for finding in findings if finding.rule == _NOT_VHDX)
         return Report(source.name, source.size, False, signature, MappingProxyType({_NOT_VHDX: 1}))
     statistics = _check_blocks(found, findings, deep, progress)
+    if found.header is not None:
+        replayed = found.log is not None and found.log.is_replayed
+        statistics["log_state"] = "clean" if not found.header.has_log else "replayed" if replayed else "not replayed"
     if found.metadata is not None:
         statistics["disk_type"] = found.metadata.disk_type
         statistics["virtual_size"] = found.metadata.virtual_disk_size
         statistics["block_size"] = found.metadata.block_size
     if found.log is not None and found.log.is_replayed:
         statistics["before_replay"] = _findings_on_disk(source, set(findings))
+    if ends_with_structures(found, source.size, bitmaps=True):
+        _say_once(findings, source.size)
     counts = MappingProxyType(dict(findings.counts))
     return Report(source.name, source.size, True, tuple(findings), counts, **statistics)
+
+
+def _say_once(findings: Findings, file_size: int) -> None:
+    """Of a skeleton, that its payload is not there."""
+    count = sum(findings.drop(rule) for rule in ("payload.past_end", "bitmap.past_end"))
+    if count:
+        message = f"{count} blocks lie behind {file_size:#x}, where the file ends with its last structure: a skeleton"
+        findings.add("file.skeleton", message, file_size)
 
 
 def _findings_on_disk(source: Source, known: set[Finding]) -> tuple[Finding, ...]:
@@ -126,11 +141,6 @@ def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: P
         "unused_bytes": totals.unused_bytes,
         "bytes_read": totals.bytes_read if deep else None,
     }
-
-
-def _is_vhdx(found: Structures) -> bool:
-    copies = (*found.headers, *found.region_tables)
-    return is_vhdx(found.source) or any(copy.value is not None for copy in copies)
 
 
 def _is_unsupported(finding: Finding) -> bool:

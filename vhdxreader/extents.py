@@ -31,6 +31,8 @@ class Kind(Enum):
 # Length in bytes, kind, and for DATA the file offset.
 Run: TypeAlias = tuple[int, Kind, int]
 
+_COARSE = 16 * spec.KB  # stretches that are longer are read one by one
+
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
 _PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
 _STATE_KINDS: dict[int, Kind] = {
@@ -93,8 +95,44 @@ class AddressMap:
             more, next_kind, next_where = self._block_run(offset + total, length - total)
             if next_kind is not kind or (kind is Kind.DATA and next_where != where + total):
                 break
+            if more == self._block_size:
+                more += self._alike(offset + total, length - total - more)
             total += more
         return total, kind, where
+
+    def _alike(self, offset: int, length: int) -> int:
+        """How many bytes in whole blocks, at most `length`, follow the block at `offset` and continue its run, as far
+        as their BAT entries alone can tell. There may be more."""
+        block = offset // self._block_size
+        word = self.bat.payload(block)
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        if state in _STATE_KINDS:
+            return self.bat.alike(block, length // self._block_size, 0) * self._block_size
+        if state != _FULLY_PRESENT or start < self._occupied_end:
+            return 0
+        inside = min(length, self._file_size - start - self._block_size)
+        return self.bat.alike(block, max(inside, 0) // self._block_size, self._block_size) * self._block_size
+
+    def mixture_at(self, offset: int, length: int) -> tuple[int, list[tuple[int, int]]] | None:
+        """Of `length` bytes at `offset` that lie in one partially present block: the file offset, and start and end,
+        from `offset` on, of each stretch that is not in the file. None where a read by runs is as good, or says what
+        is wrong."""
+        block, within = divmod(offset, self._block_size)
+        if not self.has_parent or within + length > self._block_size:
+            return None
+        try:
+            word = self.bat.payload(block)
+            start = word & spec.FILE_OFFSET_MASK
+            if word & spec.STATE_MASK != _PARTIALLY_PRESENT or start + within + length > self._file_size:
+                return None
+            if start < self._occupied_end and self._collision(block, start):
+                return None
+            absent = self._bitmaps.absent(offset, length)
+        except VhdxError:
+            return None
+        if absent is None or len(absent) * _COARSE < length:
+            return None
+        return start + within, absent
 
     def error_at(self, offset: int) -> VhdxError:
         """Why the ERROR run at `offset` cannot be read."""
@@ -154,12 +192,17 @@ class AddressMap:
         return collision(self.occupied, start, start + min(self._block_size, self.size - block * self._block_size))
 
 
-def chain_runs(layers: Sequence[AddressMap], offset: int, length: int) -> Iterator[tuple[int, int, Run]]:
-    """`(offset, depth, run)` for the whole range, in order: what is absent in a file comes from the next, its parent.
+# Offset in the virtual disk, depth in the chain, run.
+ChainRun: TypeAlias = tuple[int, int, Run]
+
+
+def chain_runs(layers: Sequence[AddressMap], offset: int, length: int, depth: int = 0) -> Iterator[ChainRun]:
+    """Each run of the whole range, in order, from the file at `depth` on: what is absent in a file comes from the next,
+    its parent.
 
     A parent that is smaller than its child ends in zeros [2.6.2.6.3].
     """
-    pending = [(0, offset, length)] if length else []
+    pending = [(depth, offset, length)] if length else []
     while pending:
         depth, offset, length = pending.pop()
         layer = layers[depth]

@@ -5,7 +5,7 @@ In: a source. Out: validated structures, positioned reads, extents. Layer 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -13,16 +13,16 @@ from . import spec
 from .bat import Geometry
 from .changes import LogChanges, find_changes
 from .copies import Copy
-from .errors import Finding, VhdxError
-from .extents import AddressMap, Extent, Kind, chain_runs, extents, layer_error
+from .errors import Finding
+from .extents import Extent
 from .header import Header
 from .locator import ParentLocator
-from .lost import LostRanges
 from .metadata import Metadata
+from .reader import Reader
 from .region import RegionTable
 from .replay import LogMode, LogState
-from .rules import Findings, breach
-from .source import Source, fill_zeros
+from .rules import Findings
+from .source import Source
 from .structures import read_structures
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class VhdxImage:
         self.geometry = self.bat.geometry
         self.findings: tuple[Finding, ...] = tuple(findings)
         self.parent: VhdxImage | None = None
-        self._layers = (self.map,)
+        self._reader = Reader((self.map,))
 
     @property
     def size(self) -> int:
@@ -97,16 +97,16 @@ class VhdxImage:
         Moves nothing, safe for threads. Raises `CorruptImageError` or `TruncatedImageError` where the image does not
         hold what it should, `ParentNotFoundError` where the bytes are its parent's.
         """
-        return pread(self._layers, size, offset)
+        return self._reader.pread(size, offset)
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        return preadinto(self._layers, flat_view(buffer), offset)
+        return self._reader.preadinto(buffer, offset)
 
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What this one file says of the bytes from `offset` on, in order and without gaps; `length` bytes or up to the
         end. What its parent has is ABSENT."""
-        return clipped_extents(self._layers, offset, length)
+        return self._reader.extents(offset, length)
 
     def allocated_blocks(self) -> int:
         """How many payload blocks have space in the file. Reads the whole BAT."""
@@ -119,7 +119,7 @@ class VhdxImage:
         return find_changes(self.log.overlay, self._metadata_region, self.bat)
 
     def close(self) -> None:
-        """Close the file if it was opened by its path. Later reads raise `ValueError`."""
+        """Close the file if it was opened by its path. What needs the file raises `ValueError` from then on."""
         self._source.close()
 
     def __enter__(self) -> VhdxImage:
@@ -132,60 +132,6 @@ class VhdxImage:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"
-
-
-def flat_view(buffer: Any) -> memoryview:
-    """The bytes of a writable buffer of any shape and item size."""
-    view = memoryview(buffer)
-    if view.readonly:
-        raise TypeError("a writable buffer is expected")
-    return view.cast("B") if view.nbytes else memoryview(bytearray())
-
-
-def pread(layers: Sequence[AddressMap], size: int, offset: int, lost: LostRanges | None = None) -> bytes:
-    """`VhdxImage.pread` over a chain, child first."""
-    buffer = bytearray(min(size, max(layers[0].size - offset, 0)))
-    preadinto(layers, memoryview(buffer), offset, lost)
-    return bytes(buffer)
-
-
-def preadinto(layers: Sequence[AddressMap], buffer: memoryview, offset: int, lost: LostRanges | None = None) -> int:
-    """`VhdxImage.preadinto` over a chain, child first. With `lost`, what cannot be read is zeros and goes there."""
-    if offset < 0:
-        raise ValueError(f"negative offset {offset}")
-    view = buffer[: max(layers[0].size - offset, 0)]
-    for start, depth, (size, kind, where) in chain_runs(layers, offset, len(view)):
-        part = view[start - offset : start - offset + size]
-        if kind is Kind.DATA:
-            layers[depth].source.read_into(part, where)
-            continue
-        if kind is Kind.ERROR or (kind is Kind.ABSENT and layers[depth].has_parent):
-            lose(layers, start, depth, size, kind, lost)
-        fill_zeros(part)
-    return len(view)
-
-
-def lose(layers: Sequence[AddressMap], start: int, depth: int, size: int, kind: Kind, lost: LostRanges | None) -> None:
-    """What a read does at a run that cannot be read: raise, or record it in `lost`."""
-    error = _read_error(layers, start, depth, size, kind)
-    if lost is None:
-        raise error
-    lost.add(start, size, depth, error)
-
-
-def _read_error(layers: Sequence[AddressMap], start: int, depth: int, size: int, kind: Kind) -> VhdxError:
-    if kind is Kind.ERROR:
-        return layer_error(layers, depth, start)
-    message = f"the {size} bytes at {start:#x} of the disk are in the parent of {layers[depth].source.name}"
-    return breach("parent.absent", f"{message}, which is not open")
-
-
-def clipped_extents(layers: Sequence[AddressMap], offset: int, length: int | None) -> Iterator[Extent]:
-    """`VhdxImage.extents` over a chain, child first."""
-    if offset < 0 or (length is not None and length < 0):
-        raise ValueError(f"negative offset {offset} or length {length}")
-    rest = max(layers[0].size - offset, 0)
-    return extents(layers, offset, rest if length is None else min(length, rest))
 
 
 def _needed(value: T | None) -> T:

@@ -5,7 +5,6 @@ Layer 1: imports `errors`, `ranges`, `source` and `spec` only.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from . import spec
 from .errors import TruncatedImageError
 from .ranges import Ranges
-from .source import Source, fill_zeros
+from .source import DescriptorSource, Source, fill_zeros
 
 _SIZE = spec.LOG_SECTOR_SIZE
 _SHIFT = _SIZE.bit_length() - 1
@@ -32,9 +31,6 @@ class Sectors:
     numbers: Sequence[int]
     positions: Sequence[int]
     edges: bytes
-
-
-NO_SECTORS = Sectors(array("Q"), array("Q"), b"")
 
 
 class OverlaySource(Source):
@@ -110,8 +106,8 @@ class OverlaySource(Source):
                 within = start - (self.sectors.numbers[origin] << _SHIFT)
                 part[:] = self._sector(origin)[within : within + len(part)]
 
-    def fileno_for(self, offset: int, size: int) -> int | None:
-        return None if self.is_overlaid(offset, size) else self._base.fileno_for(offset, size)
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:
+        return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)
 
     def close(self) -> None:
         self._base.close()

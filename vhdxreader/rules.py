@@ -78,6 +78,11 @@ class Findings:
         self.counts[rule_id] += 1
         return True
 
+    def drop(self, rule_id: str) -> int:
+        """Forget the findings of a rule; how many breaches there were."""
+        self._found = [finding for finding in self._found if finding.rule != rule_id]
+        return self.counts.pop(rule_id, 0)
+
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found)
 
@@ -339,6 +344,16 @@ _RULES = (
         "2.2",
         "a file has at most 128 TB, twice the largest virtual disk",
         "overlaps behind 128 TB are not looked for",
+    ),
+    # Stands for payload.past_end and bitmap.past_end where all of the payload is gone.
+    Rule(
+        "file.skeleton",
+        "2.4",
+        Severity.ERROR,
+        Effect.READ,
+        None,
+        "the file does not end with its last structure while blocks lie behind",
+        "a skeleton, or a copy cut short: the content of these blocks is not there",
     ),
     # The error is that of the file system.
     Rule(

@@ -33,7 +33,7 @@ class Source(ABC):
     name: str  # for messages
     path: str | None  # None where there is no path
     size: int
-    identity: Hashable  # equal for two sources of one file, as far as can be told
+    identity: Hashable  # equal for two sources of one file, as far as can be told: `file_identity`, if it is one
 
     @abstractmethod
     def _read_some(self, buffer: memoryview, offset: int) -> int:
@@ -62,8 +62,8 @@ class Source(ABC):
         """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
         yield start, end
 
-    def fileno_for(self, offset: int, size: int) -> int | None:  # noqa: ARG002  # for those that have one
-        """A descriptor of a file with these very bytes at this offset, for the kernel to copy; None: there is none."""
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:  # noqa: ARG002  # for those that have one
+        """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""
         return None
 
     @abstractmethod
@@ -72,41 +72,48 @@ class Source(ABC):
 
 
 class DescriptorSource(Source):
-    """A file that this object opened itself, read with `pread`."""
+    """A file that this object opened itself, read with `pread`. `fd` is its descriptor, -1 when it is closed."""
 
     def __init__(self, path: AnyPath, *, only_regular: bool = False) -> None:
         self.path = self.name = os.fsdecode(path)
-        self._fd = os.open(path, _OPEN_FLAGS)
+        self.fd = os.open(path, _OPEN_FLAGS)
         try:
-            status = os.fstat(self._fd)
+            status = os.fstat(self.fd)
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
             if only_regular:
                 _check_regular(status)
-            self.identity = _identity(status)
-            self.size = _seekable_size(self._fd, self.name)
+            self.identity = file_identity(status)
+            self.size = _seekable_size(self.fd, self.name)
         except BaseException:
             self.close()
             raise
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
-        if self._fd < 0:
+        if self.fd < 0:
             raise ValueError("I/O operation on closed image")
-        return os.preadv(self._fd, (buffer,), offset)
+        return os.preadv(self.fd, (buffer,), offset)
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        return _data_ranges(self._fd, start, end)
+        return _data_ranges(self.fd, start, end)
 
-    def fileno_for(self, offset: int, size: int) -> int | None:
-        return self._fd if self._fd >= 0 and offset + size <= self.size else None
+    def read_at(self, offset: int, size: int) -> bytes:
+        if offset + size <= self.size and self.fd >= 0:
+            data = os.pread(self.fd, size, offset)
+            if len(data) == size:
+                return data
+        return super().read_at(offset, size)
+
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:
+        return self if offset + size <= self.size else None
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
+        fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
+        if getattr(self, "fd", -1) >= 0:
             self.close()
 
 
@@ -119,8 +126,9 @@ class FileObjectSource(Source):
     def __init__(self, file: BinaryIO, *, path: str | None = None) -> None:
         self.path = path
         self.name = path or str(getattr(file, "name", None) or f"<{type(file).__name__}>")
-        self.identity: Hashable = id(file)  # unique while the file object lives, and it is held here
         self._file = file
+        # The object's address is unique while it lives, and it is held here.
+        self.identity: Hashable = file_identity(os.fstat(raw.fileno())) if (raw := self._raw()) else id(file)
         self._lock = threading.Lock()
         self._position = file.tell()
         file.seek(0, os.SEEK_END)  # which may give None, as mmap's does
@@ -132,14 +140,19 @@ class FileObjectSource(Source):
             return _read_into(self._file, buffer)
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        raw = getattr(self._file, "raw", self._file)
-        if type(raw) is not io.FileIO:  # a subclass, or what wraps a file, need not show the file's own bytes
+        raw = self._raw()
+        if raw is None:
             return super().data_ranges(start, end)
         with self._lock:
             position = raw.tell()
             ranges = list(_data_ranges(raw.fileno(), start, end))
             raw.seek(position)  # a buffer around it relies on that
         return iter(ranges)
+
+    def _raw(self) -> io.FileIO | None:
+        """The file itself, if it is one: a subclass, or what wraps a file, need not show the file's own bytes."""
+        raw = getattr(self._file, "raw", self._file)
+        return raw if type(raw) is io.FileIO else None
 
     def close(self) -> None:
         if self.path is not None:
@@ -173,15 +186,12 @@ def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
         return DescriptorSource(path, only_regular=only_regular)
     file = io.FileIO(path)
     try:
-        status = os.fstat(file.fileno())
         if only_regular:
-            _check_regular(status)
-        source = FileObjectSource(file, path=os.fsdecode(path))
+            _check_regular(os.fstat(file.fileno()))
+        return FileObjectSource(file, path=os.fsdecode(path))
     except BaseException:
         file.close()
         raise
-    source.identity = _identity(status)
-    return source
 
 
 def _check_regular(status: os.stat_result) -> None:
@@ -189,7 +199,10 @@ def _check_regular(status: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "not a regular file")
 
 
-def _identity(status: os.stat_result) -> Hashable:
+def file_identity(status: os.stat_result) -> tuple[int, int]:
+    """The device that a file is on, and its inode; for a block device, which may have many nodes, itself and 0."""
+    if stat.S_ISBLK(status.st_mode):
+        return status.st_rdev, 0
     return status.st_dev, status.st_ino
 
 
@@ -209,7 +222,8 @@ def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(fd, start, os.SEEK_DATA)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+            # ENXIO: nothing but a hole up to the file's end. If that is nearer by now, let a read meet it.
+            if error.errno != errno.ENXIO or os.fstat(fd).st_size < end:
                 yield start, end
             return
         hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .extents import Extent
-from .image import VhdxImage, clipped_extents, flat_view, lose, pread, preadinto
+from .image import VhdxImage
 from .lost import Lost, LostRanges
+from .reader import Reader
 
 
 class VirtualDisk(io.RawIOBase):
@@ -29,8 +30,7 @@ class VirtualDisk(io.RawIOBase):
         """`images` and behind them `borrowed` are the chain, child first; the disk closes only `images`."""
         self._owned = tuple(images)
         self.images = (*images, *borrowed)
-        self._layers = tuple(image.map for image in self.images)
-        self._lost = LostRanges() if salvage else None
+        self._reader = Reader([image.map for image in self.images], LostRanges() if salvage else None)
         self._position = 0
         self.size = images[0].size
 
@@ -47,7 +47,7 @@ class VirtualDisk(io.RawIOBase):
     @property
     def lost(self) -> tuple[Lost, ...]:
         """What was read as zeros since it cannot be read, by offset; only of a disk opened with `errors="zero"`."""
-        return () if self._lost is None else self._lost.snapshot()
+        return self._reader.lost
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset`, less only at the disk's end; the position stays. Safe for threads.
@@ -56,27 +56,24 @@ class VirtualDisk(io.RawIOBase):
         `ParentNotFoundError` where the bytes are in a parent that is not open; opened with `errors="zero"`, it gives
         zeros there instead, and `lost` lists them.
         """
-        self._check_open()
-        return pread(self._layers, size, offset, self._lost)
+        return self._reader.pread(size, offset)
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
-        self._check_open()
-        return preadinto(self._layers, flat_view(buffer), offset, self._lost)
+        return self._reader.preadinto(buffer, offset)
 
     def extents(self, *, offset: int = 0, length: int | None = None, chain: bool = True) -> Iterator[Extent]:
         """What the bytes from `offset` on come from, in order and without gaps; `length` bytes or up to the end.
 
         Of the whole chain, or without `chain` of the opened image alone: what it changed; its parent's part is ABSENT.
         """
-        self._check_open()
-        return clipped_extents(self._layers if chain else self._layers[:1], offset, length)
+        return (self._reader if chain else self.image).extents(offset=offset, length=length)
 
     def lose(self, extent: Extent) -> None:
         """What a read of an extent does that is neither data nor zeros: raise, or list it in `lost`. For those who use
         `extents` and don't read what has no data."""
         self._check_open()
-        lose(self._layers, extent.offset, extent.depth, extent.length, extent.kind, self._lost)
+        self._reader.lose(extent.offset, extent.depth, extent.length, extent.kind)
 
     def readable(self) -> bool:
         self._check_open()
@@ -96,28 +93,27 @@ class VirtualDisk(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         self._check_open()
-        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
-        base = bases.get(operator.index(whence))
-        position = operator.index(offset) + (base or 0)
-        if base is None or position < 0:
+        position = operator.index(offset)
+        if operator.index(whence) != os.SEEK_SET:
+            bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
+            position += bases.get(operator.index(whence), -position - 1)  # else: before the start
+        if position < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._position = position
         return position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self._check_open()
-        rest = max(self.size - self._position, 0)
-        size = rest if size is None else operator.index(size)
-        data = pread(self._layers, rest if size < 0 else min(size, rest), self._position, self._lost)
-        self._position += len(data)
+        position = self._position
+        size = -1 if size is None else operator.index(size)
+        data = self._reader.pread(self.size if size < 0 else size, position)
+        self._position = position + len(data)
         return data
 
     def readall(self) -> bytes:
         return self.read()
 
     def readinto(self, buffer: Any, /) -> int:
-        self._check_open()
-        count = preadinto(self._layers, flat_view(buffer), self._position, self._lost)
+        count = self._reader.preadinto(buffer, self._position)
         self._position += count
         return count
 
@@ -125,7 +121,12 @@ class VirtualDisk(io.RawIOBase):
         self._check_open()
         raise io.UnsupportedOperation("a virtual disk is read-only")
 
+    def truncate(self, _size: int | None = None, /) -> NoReturn:
+        self._check_open()
+        raise io.UnsupportedOperation("a virtual disk is read-only")
+
     def close(self) -> None:
+        self._reader.close()
         if not self.closed:
             for image in self._owned:
                 image.close()

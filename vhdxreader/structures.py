@@ -42,6 +42,12 @@ class Structures:
     parent_locator: ParentLocator | None  # of a differencing disk
     map: AddressMap | None
 
+    @property
+    def is_vhdx(self) -> bool:
+        """Whether it is a VHDX file at all: by the signature, or by any valid header or region table."""
+        copies = (*self.headers, *self.region_tables)
+        return headers.is_vhdx(self.source) or any(copy.value is not None for copy in copies)
+
 
 def read_structures(source: Source, findings: Findings, mode: LogMode) -> Structures:
     """Read and validate everything but BAT and payload; `mode` says what to do with a log that must be replayed."""

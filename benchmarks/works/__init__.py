@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from images import Images
 from measure import Work
 
-from . import convert, extents, reads, startup, threads
+from . import chain, convert, extents, reads, replay, startup, threads
 
 WORKS: dict[str, Callable[[Images], Iterator[Work]]] = {
     "reads": reads.works,
+    "chain": chain.works,
+    "replay": replay.works,
     "startup": startup.works,
     "extents": extents.works,
     "threads": threads.works,

@@ -48,7 +48,13 @@ def works(images: Images) -> Iterator[Work]:
 
 def _ours(source: Path, target: Path) -> Callable[[], float]:
     """Syncs by itself."""
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    cache = str(target.parent / "pycache")  # bytecode, as after an installation
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(_ROOT),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": cache,
+    }
     words = [sys.executable, "-m", "vhdxreader", "convert", str(source), str(target)]
     return _fresh(target, lambda: subprocess.run(words, check=True, env=environment))
 

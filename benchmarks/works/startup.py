@@ -16,6 +16,7 @@ from images import Images
 from measure import Work, megabytes, milliseconds, timed
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": ""}
 _FLOOR = "import kaitaistruct, crc32c, dataclasses, uuid"
 _OURS = "import vhdxreader; d = vhdxreader.open({0!r}); d.pread(512, 0); d.pread(512, d.size - 512); d.close()"
 _PYVHDI = (
@@ -33,6 +34,7 @@ _PEAK = "\nprint(next(line for line in open('/proc/self/status') if line.startsw
 def works(images: Images) -> Iterator[Work]:
     """A small image and one of 64 TB."""
     for name, path in (("small image", images.small), ("64 TB image", images.huge_empty)):
+        _ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(images.folder / "pycache")  # bytecode, as after an installation
         programs = {"floor": _FLOOR, "ours": _OURS.format(str(path))}
         if peers.PYVHDI:
             programs["pyvhdi"] = _PYVHDI.format(str(path))
@@ -52,9 +54,8 @@ def works(images: Images) -> Iterator[Work]:
 
 
 def _process(program: str) -> Callable[[], str]:
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     words = [sys.executable, "-c", program]
-    return lambda: subprocess.run(words, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
+    return lambda: subprocess.run(words, check=True, env=_ENVIRONMENT, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _peak(program: str) -> Callable[[], float]:

@@ -15,6 +15,7 @@ from ..header import Header
 from ..image import VhdxImage
 from ..locator import ParentLocator
 from ..region import RegionTable
+from ..skeleton import lacks_payload
 from .options import json_option, opens_image
 from .output import print_json, print_pairs, size
 
@@ -51,6 +52,7 @@ def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
         "filename": image.name,
         "format": "vhdx",
         "creator": image.creator,
+        "lacks_payload": lacks_payload(image),
         "disk_type": metadata.disk_type,
         "virtual_size": image.size,
         "file_size": image.file_size,
@@ -195,6 +197,8 @@ def _print_text(facts: dict[str, Any]) -> None:
     ]
     if "allocated_blocks" in facts:
         disk.insert(6, ("Allocated blocks", str(facts["allocated_blocks"])))
+    if facts["lacks_payload"]:
+        disk.append(("Payload", "not there: the file ends with its last structure"))
     print_pairs(facts["filename"], disk)
     for header in facts["headers"]:
         print_pairs(f"Header {header['number']} at {header['offset']:#x}", _header_pairs(header))

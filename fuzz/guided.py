@@ -1,6 +1,6 @@
 """A coverage-guided fuzzer (atheris, which is libFuzzer): its bytes are laid over the structures of good images.
 
-    python fuzz/coverage.py corpus/ -max_total_time=60
+    python fuzz/guided.py corpus/ -max_total_time=60
 
 Byte 0 chooses the image; byte 1 whether checksums are repaired, the odd ones; byte 2, unless 0, cuts the file at that
 many 64ths. The rest lies over `windows`, one behind another. An empty corpus folder is filled with the good images.

@@ -1,0 +1,35 @@
+"""`vhdxreader skeleton`: the beginning of an image, without its payload."""
+
+from __future__ import annotations
+
+import click
+
+from ..skeleton import write_skeleton
+from .options import image_argument, offers_force
+from .options import size as parse_size
+from .output import size
+
+
+@click.command("skeleton")
+@image_argument
+@click.argument("target", metavar="OUT", type=click.Path())
+@click.option(
+    "--max-size", type=parse_size, metavar="SIZE", default="127M", show_default=True, help="The most to write."
+)
+@click.option("--bitmaps", is_flag=True, help="Sector bitmap blocks, too.")
+@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+def command(image: str, target: str, max_size: int, bitmaps: bool, force: bool) -> None:
+    """Copy the beginning of IMAGE, up to the end of its last structure that is no payload, to OUT.
+
+    That is the header section, log, metadata, BAT and unknown regions, byte for byte at their places: for bug reports,
+    and for the Kaitai Web IDE, which takes about 127 MB. Blocks that lie between structures are copied with them. info,
+    dump, log and check work on it (info, if there is a log to replay, with --log ignore).
+    """
+    with offers_force():
+        skeleton, is_written = write_skeleton(image, target, max_size=max_size, bitmaps=bitmaps, overwrite=force)
+    if not is_written:
+        raise click.ClickException(
+            f"the beginning of the file up to the end of its last structure, the {skeleton.last}, has"
+            f" {size(skeleton.size)}: more than --max-size"
+        )
+    click.echo(f"{size(skeleton.size)}, up to the end of the {skeleton.last}")
