@@ -286,6 +286,8 @@ def test_the_part_of_a_wrapped_run_that_is_a_sequence_itself() -> None:
     groups = [[write(n)] for n in range(1, 5)]
     image = wet(run(groups, at=MB - 16 * KB, tail=0, flushed=SIZE, last=SIZE))
     assert set(replayed_blocks(image)) == {3, 4}
+    with vhdxreader.open(image.open()) as disk:
+        assert [entry.sequence_number for entry in disk.image.log.active.entries] == [3, 4]
 
 
 @pytest.mark.parametrize("step", [0, 2, -1])
