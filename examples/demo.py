@@ -65,11 +65,14 @@ def show_extents(disk: vhdxreader.VirtualDisk) -> None:
     """How much of the disk is data, and the first extents."""
     print("Extents:")
     sizes: dict[str, int] = {}
+    number = 0
     for number, extent in enumerate(disk.extents()):
         sizes[extent.kind.value] = sizes.get(extent.kind.value, 0) + extent.length
         if number < 8:
-            place = "" if extent.file_offset is None else f" at {extent.file_offset:#x} of the file"
+            place = "" if extent.file_offset is None else f" at {extent.file_offset:#x} of {Path(extent.filename).name}"
             print(f"  {extent.offset:#14x}  {extent.length:>14} bytes  {extent.kind.value}{place}")
+    if number >= 8:
+        print(f"  ... and {number - 7} more")
     print("  in all: " + ", ".join(f"{size} bytes {kind}" for kind, size in sizes.items()))
 
 
@@ -94,7 +97,7 @@ def compare_with_qemu(path: Path, digest: str, folder: Path) -> int:
         return 0
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"Not compared: {done.stderr.strip()}")
+        print("Not compared: qemu-img cannot read this image")
         return 0
     with raw.open("rb") as file:
         return compare("what qemu-img convert gives", digest, hashlib.file_digest(file, "sha256").hexdigest())

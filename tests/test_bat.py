@@ -68,8 +68,6 @@ def test_interleaving(block, sector, indexes, bitmap_indexes):
     geometry = Geometry(64 * TB, block, sector, has_parent=True)
     assert {n: geometry.payload_index(n) for n in indexes} == indexes
     assert {n: geometry.bitmap_index(n) for n in bitmap_indexes} == bitmap_indexes
-    assert not any(geometry.is_bitmap_index(index) for index in indexes.values())
-    assert all(geometry.is_bitmap_index(index) for index in bitmap_indexes.values())
 
 
 # ---- how large it must be

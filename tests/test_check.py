@@ -359,3 +359,21 @@ def test_names_cannot_steer_a_terminal(tmp_path, capsys):
     path = dynamic(4 * MB, overrides={"block[0]": 5}).save(tmp_path / "\x1b[31m.vhdx")
     run(["check", str(path)])
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_shared_blocks_are_read_once():
+    """A table that names one place a thousand times costs no more than the file has."""
+    image = dynamic(64 * MB, blocks={0: full()}, junk=Junk.NONE)
+    word = bat_entry(6, image.block_offset[0])
+    for n in range(1, 64):
+        image.patch(image.block_entry_offset(n), word)
+    report = vhdxreader.check(image.open(), deep=True)
+    assert report.bytes_read == MB
+    assert report.counts["block.shared"] == 63
+
+
+def test_log_state(corpus):
+    assert vhdxreader.check(corpus / "swap.vhdx").log_state == "clean"
+    assert vhdxreader.check(corpus / "vhdx-log-replay.vhdx").log_state == "replayed"
+    headless = with_log(dynamic(MB), Log(MB, [], LOG_GUID))
+    assert vhdxreader.check(headless.open()).log_state == "not replayed"

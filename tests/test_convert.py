@@ -9,8 +9,11 @@ import io
 import os
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +86,10 @@ def image(tmp_path: Path) -> Path:
     return dynamic(5 * MB, {0: full(), 4: full()}).save(tmp_path / "disk.vhdx")
 
 
+def open_descriptors() -> list[str]:
+    return sorted(os.listdir("/dev/fd"))
+
+
 def leftovers(folder: Path) -> list[Path]:
     return list(folder.glob(".vhdxreader-*"))
 
@@ -111,6 +118,39 @@ class Stingy(io.BytesIO):
 
     def write(self, data: memoryview) -> int:
         return super().write(data[:100_000])
+
+
+class Uncounting(io.BytesIO):
+    """Does not say how much it took, as many classes that people write."""
+
+    def write(self, data: memoryview) -> None:  # type: ignore[override]
+        super().write(data)
+
+
+class Full(io.RawIOBase):
+    """As a pipe that does not block, when nobody reads."""
+
+    def __init__(self, answer: int | None) -> None:
+        self.answer = answer
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _: object) -> int | None:
+        return self.answer
+
+
+def test_a_file_object_that_does_not_count(image: Path) -> None:
+    out = Uncounting()
+    with vhdxreader.open(image) as disk:
+        write_raw(disk, out)
+        assert out.getvalue() == disk.read()
+
+
+@pytest.mark.parametrize("answer", [None, 0])
+def test_a_file_object_that_takes_nothing(image: Path, answer: int | None) -> None:
+    with vhdxreader.open(image) as disk, pytest.raises(BlockingIOError):
+        write_raw(disk, Full(answer))
 
 
 def refuse(*_: object) -> int:
@@ -252,6 +292,101 @@ def test_never_an_image_of_the_chain(tmp_path: Path, member: str, way: str) -> N
     assert not leftovers(tmp_path)
 
 
+def bind(path: Path) -> None:
+    """A special file of the test's own: where the code is wrong and root runs it, no device may be lost."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@ON_LINUX
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
+@pytest.mark.parametrize(
+    "words", [["convert", "--mapfile", "{0}", "{1}", "{2}"], ["skeleton", "{1}", "{0}"]], ids=lambda words: words[0]
+)
+def test_nothing_but_files_is_replaced(tmp_path: Path, image: Path, kind: str, words: list[str]) -> None:
+    special = tmp_path / "special"
+    {"pipe": os.mkfifo, "socket": bind, "folder": os.mkdir}[kind](special)
+    before = special.stat()
+    assert run([*(word.format(special, image, tmp_path / "disk.raw") for word in words), "--force"]) == 1
+    assert special.stat().st_ino == before.st_ino
+    assert not (tmp_path / "disk.raw").exists()
+    assert not leftovers(tmp_path)
+
+
+def test_a_folder_is_refused_before_anything_is_copied(tmp_path: Path, image: Path) -> None:
+    seen: list[int] = []
+    with vhdxreader.open(image) as disk, pytest.raises(OSError, match="not a regular file"):
+        write_raw(disk, tmp_path, overwrite=True, progress=lambda done, _: seen.append(done))
+    assert not seen
+
+
+@ON_LINUX
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_what_replaces_a_file_has_its_permissions(tmp_path: Path, image: Path, mode: int) -> None:
+    target = tmp_path / "disk.raw"
+    target.touch()
+    target.chmod(mode)
+    seen: set[int] = set()
+    with vhdxreader.open(image) as disk:
+        write_raw(
+            disk,
+            target,
+            overwrite=True,
+            progress=lambda *_: seen.update(path.stat().st_mode & 0o777 for path in leftovers(tmp_path)),
+        )
+        assert target.read_bytes() == disk.read()
+    assert seen == {mode}
+    assert target.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_never_an_image_given_as_a_file_object(tmp_path: Path, image: Path, buffering: int) -> None:
+    before = image.read_bytes()
+    with image.open("rb", buffering=buffering) as file, vhdxreader.open(file) as disk:
+        with pytest.raises(shutil.SameFileError):
+            write_raw(disk, image, overwrite=True)
+        with pytest.raises(shutil.SameFileError):
+            write_raw(disk, tmp_path / "disk.raw", lost_map=image, overwrite=True)
+    assert image.read_bytes() == before
+
+
+def pretend_device(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
+    """Have a file of the test's own look like the block device of this number."""
+    inode = path.stat().st_ino
+
+    def wrap(real: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def pretended(*arguments: object, **options: object) -> os.stat_result:
+            status = real(*arguments, **options)
+            if status.st_ino != inode:
+                return status
+            fields = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+            return types.SimpleNamespace(**{**fields, "st_mode": stat.S_IFBLK | 0o600, "st_rdev": number})  # type: ignore[return-value]
+
+        return pretended
+
+    for name in ("stat", "fstat"):
+        monkeypatch.setattr(os, name, wrap(getattr(os, name)))
+
+
+@ON_LINUX
+@pytest.mark.parametrize("where", ["on it", "it itself", "elsewhere"])
+def test_a_block_device_is_not_overwritten_with_an_image_on_it(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    device = tmp_path / "device"
+    device.write_bytes(image.read_bytes())
+    before = device.read_bytes()
+    pretend_device(monkeypatch, device, image.stat().st_dev + (where != "on it"))
+    with vhdxreader.open(device if where == "it itself" else image) as disk:
+        if where == "elsewhere":
+            write_raw(disk, device, overwrite=True)
+            assert device.read_bytes()[: disk.size] == disk.read()
+            return
+        with pytest.raises(shutil.SameFileError):
+            write_raw(disk, device, overwrite=True)
+    assert device.read_bytes() == before
+
+
 # ---- errors on the way
 
 
@@ -259,6 +394,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path: Path, image: Path, monkeypa
     def no_space(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    before = open_descriptors()
     for failing in ("write", "fsync"):
         with monkeypatch.context() as patch, vhdxreader.open(image) as disk:
             patch.setattr(os, "copy_file_range", no_space, raising=False)
@@ -266,6 +402,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path: Path, image: Path, monkeypa
             with pytest.raises(OSError, match="No space left") as caught:
                 write_raw(disk, tmp_path / "disk.raw")
             assert caught.value.errno == errno.ENOSPC
+        assert open_descriptors() == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.vhdx"]
 
 
@@ -285,12 +422,34 @@ def test_nothing_is_left_where_the_image_is_corrupt(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["disk.vhdx"]
 
 
+@pytest.mark.parametrize("as_object", [False, True])
+@pytest.mark.parametrize("left", [4, 5, 7])
+def test_an_image_that_shrinks_is_an_error_and_no_zeros(tmp_path: Path, as_object: bool, left: int) -> None:
+    path = fixed(8 * MB, {n: full() for n in range(8)}).save(tmp_path / "disk.vhdx")
+    with path.open("rb") as file, vhdxreader.open(file if as_object else path) as disk:
+        os.truncate(path, left * MB)
+        with pytest.raises(vhdxreader.TruncatedImageError):
+            write_raw(disk, tmp_path / "disk.raw")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["disk.vhdx"]
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path, image: Path) -> None:
-    with vhdxreader.open(image) as disk:
-        with pytest.raises(FileNotFoundError):
-            write_raw(disk, tmp_path / "nowhere" / "disk.raw")
-        with pytest.raises(FileExistsError):
-            write_raw(disk, tmp_path)
+    with vhdxreader.open(image) as disk, pytest.raises(FileNotFoundError):
+        write_raw(disk, tmp_path / "nowhere" / "disk.raw")
+
+
+def test_messages_name_the_target_and_the_way_out(
+    tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere, there = tmp_path / "nowhere" / "disk.raw", tmp_path / "there"
+    there.touch()
+    for command in ("convert", "skeleton"):
+        assert run([command, str(image), str(nowhere)]) == 1
+        assert str(nowhere) in (said := capsys.readouterr().err)
+        assert ".part" not in said
+        assert run([command, str(image), str(there)]) == 1
+        assert str(there) in (said := capsys.readouterr().err)
+        assert "--force" in said
 
 
 STEPS = ("open", "truncate", "lseek", "write", "copy_file_range", "fsync", "close", "link", "replace", "unlink")
@@ -342,6 +501,23 @@ def test_a_signal_at_any_step_leaves_a_whole_file_or_none(tmp_path: Path, image:
     assert 10 < step < 999
 
 
+@ON_LINUX
+def test_a_signal_that_is_ignored_stays_so(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def look(*_: object, **__: object) -> None:
+        seen.append([signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL])
+
+    monkeypatch.setattr("vhdxreader.cli.convert.write_raw", look)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        run(["convert", str(image), str(image.parent / "disk.raw")])
+        assert seen == [[signal.SIG_IGN, False]]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 # ---- salvage
 
 
@@ -372,6 +548,25 @@ def test_an_existing_mapfile_stays(tmp_path: Path, image: Path) -> None:
     assert run(["convert", "--salvage", str(image), str(tmp_path / "disk.raw")]) == 1
     assert (tmp_path / "disk.raw.map").read_text() == "precious"
     assert not (tmp_path / "disk.raw").exists()
+
+
+@pytest.mark.parametrize("way", ["exists", "is the target", "is linked to it", "has no folder"])
+def test_a_mapfile_that_cannot_be_written_is_known_before_the_copy(tmp_path: Path, image: Path, way: str) -> None:
+    target, place = tmp_path / "disk.raw", tmp_path / "map"
+    if way == "exists":
+        place.write_text("precious")
+    elif way == "is the target":
+        place = tmp_path / "." / "disk.raw"
+    elif way == "is linked to it":
+        place.symlink_to(target)
+    else:
+        place = tmp_path / "nowhere" / "map"
+    seen: list[int] = []
+    with vhdxreader.open(image, errors="zero") as disk, pytest.raises(OSError, match=r"disk\.raw|map"):
+        write_raw(disk, target, lost_map=place, overwrite=way != "exists", progress=lambda done, _: seen.append(done))
+    assert not seen
+    assert not target.exists()
+    assert not leftovers(tmp_path)
 
 
 def test_a_lost_parent_is_not_read_at_all(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import generate
 import pytest
+from grammar_tools import need
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKERS = ROOT.parent / "shared" / "tools"
@@ -19,8 +20,7 @@ TARGETS = {
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     """A folder with the output of every target; the compiler is then in ksc/node_modules."""
-    if generate.requirements(["all"]):
-        pytest.skip("compiling the grammar needs Node.js with npm")
+    need(not generate.requirements(["all"]), "Node.js with npm")
     folder = tmp_path_factory.mktemp("targets")
     generate.generate(["all"], folder)
     return folder
@@ -43,8 +43,7 @@ def test_an_unknown_target_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize("checker", ["ksc_lint.js", "ksy_order.js"])
 def test_checker_is_silent(checker):
     node = shutil.which("node")
-    if node is None or not CHECKERS.is_dir():
-        pytest.skip("needs node on PATH and the checkers of ../shared/tools")
+    need(node and CHECKERS.is_dir(), "node on PATH and the checkers of ../shared/tools")
     done = subprocess.run(
         [node, CHECKERS / checker, ROOT / "vhdx.ksy"],
         env={**os.environ, "KSC_NM": str(ROOT / "ksc" / "node_modules")},

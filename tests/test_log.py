@@ -69,7 +69,7 @@ def test_descriptors_are_as_the_grammar_says() -> None:
     assert ours.data_indexes() == [1]
     assert ours.data_count == 1
     assert not ours.reserved_is_zero()
-    starts, ends = ours.zero_ranges()
+    starts, ends = ours.zero_ranges().ranges()
     assert list(starts) == [0x1122334455667]
     assert list(ends) == [0x1122334455667 + 0x8899AA]
 
@@ -286,6 +286,8 @@ def test_the_part_of_a_wrapped_run_that_is_a_sequence_itself() -> None:
     groups = [[write(n)] for n in range(1, 5)]
     image = wet(run(groups, at=MB - 16 * KB, tail=0, flushed=SIZE, last=SIZE))
     assert set(replayed_blocks(image)) == {3, 4}
+    with vhdxreader.open(image.open()) as disk:
+        assert [entry.sequence_number for entry in disk.image.log.active.entries] == [3, 4]
 
 
 @pytest.mark.parametrize("step", [0, 2, -1])

@@ -10,15 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vhdxreader import ranges
+from vhdxreader.columns import all_at_least, as_doubles, from_doubles
+from vhdxreader.columns import joined as column
 from vhdxreader.errors import TruncatedImageError
 from vhdxreader.overlay import OverlaySource, Sectors
-from vhdxreader.ranges import Ranges, RangeUnion
+from vhdxreader.ranges import Keys, Ranges, RangeUnion
 from vhdxreader.source import FileObjectSource
 
 SECTOR = 4096
 SECTORS = 24  # in the model's file; the overlay reaches behind its end
 
 spans = st.tuples(st.integers(0, 40), st.integers(1, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+
+
+def as_keys(numbers: list[int]) -> array[float]:
+    return array("d", [(1 << 52) + number for number in numbers])
 
 
 def joined(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -41,7 +47,8 @@ def test_the_union_is_that_of_the_numbers(batches: list[list[tuple[int, int]]], 
         patch.setattr(ranges, "STRETCH", stretch)
         union = RangeUnion()
         for batch in batches:
-            union.add(array("Q", [start for start, _ in batch]), array("Q", [end for _, end in batch]))
+            starts, ends = ([pair[side] for pair in batch] for side in (0, 1))
+            union.add(Keys(as_keys(starts), as_keys(ends)))
         result = union.result()
     wanted = joined([pair for batch in batches for pair in batch])
     assert pairs_of(result) == wanted
@@ -49,6 +56,20 @@ def test_the_union_is_that_of_the_numbers(batches: list[list[tuple[int, int]]], 
     assert union.count >= len(wanted)
     for number in range(60):
         assert result.covers(number) == any(start <= number < end for start, end in wanted)
+
+
+@given(st.lists(st.integers(0, (1 << 52) - 1), max_size=20))
+def test_doubles_keep_numbers_and_their_order(numbers: list[int]) -> None:
+    doubles = as_doubles(column(array("Q", numbers)), len(numbers))
+    assert list(doubles) == [(1 << 52) + number for number in numbers]
+    assert list(from_doubles(array("d", sorted(doubles)))) == sorted(numbers)
+
+
+@given(st.lists(st.integers(0, (1 << 63) - 1), min_size=1, max_size=20), st.integers(0, (1 << 63) - 1))
+def test_all_words_at_once(words: list[int], least: int) -> None:
+    for limit in (least, min(words), min(words) + 1):
+        if limit < 1 << 63:
+            assert all_at_least(column(array("Q", words)), limit, len(words)) == (min(words) >= limit)
 
 
 def data_sector(number: int, position: int) -> bytes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
+
+from builder import MB, dynamic
 
 import vhdxreader
 
@@ -59,3 +62,12 @@ def test_the_library_loads_neither_the_command_line_nor_programs_nor_the_network
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     unwanted = {"click", "rich", "vhdxreader.cli", "subprocess", "ssl", "http", "asyncio"}
     assert unwanted & set(loaded) == set()
+
+
+def test_text_from_an_image_where_no_character_set_of_ours_has_it(tmp_path):
+    path = dynamic(MB, creator="\u65e5\u672c").save(tmp_path / "disk.vhdx")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "vhdxreader", "info", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u65e5\\u672c" in done.stdout

@@ -194,6 +194,17 @@ def test_growth() -> None:
         assert disk.image.log_changes().grown == 1 << 62
 
 
+@pytest.mark.parametrize("beside", [[], [write(1)], [Zero(target(1), SECTOR)]])
+def test_a_zero_descriptor_of_no_length_changes_nothing(beside: list[Update]) -> None:
+    """It does not extend the file either."""
+    image = wet(run([[Zero(SIZE + 64 * MB, 0), *beside]], flushed=SIZE, last=SIZE))
+    with vhdxreader.open(image.open()) as disk:
+        log = disk.image.log
+        assert log.sectors + log.ranges == len(beside)
+        assert log.bytes == SECTOR * len(beside)
+        assert disk.image.log_changes().grown == 0
+
+
 def test_only_the_heads_file_offsets_count() -> None:
     entries = run([[write(1)], [write(2)]], flushed=SIZE, last=SIZE)
     entries = damaged(entries, 0, flushed_file_offset=1 << 60, last_file_offset=1 << 62)

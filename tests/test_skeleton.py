@@ -101,6 +101,8 @@ def test_an_image_without_payload_is_its_own_skeleton(tmp_path):
 def test_a_dirty_image(tmp_path, capsys):
     path, out = make(BUILT["dirty_log"](), tmp_path)
     assert out.stat().st_size < path.stat().st_size
+    assert run(["info", str(out)]) == 0
+    assert capsys.readouterr().out.count("Payload") == 1
     assert run(["info", str(out), "--log", "ignore"]) == 0
     assert "not there: the file ends with its last structure" in capsys.readouterr().out
     shown = []

@@ -86,7 +86,8 @@ def open(
     wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
 
     `errors` says what a read does where the image does not hold what it should, or a parent is not open: "raise", or
-    "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either.
+    "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either; to go without
+    a parent that is lost, `parents=None`.
 
     Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
     `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`

@@ -65,9 +65,6 @@ class Geometry:
         """Index in the BAT of sector bitmap block `chunk`."""
         return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
 
-    def is_bitmap_index(self, index: int) -> bool:
-        return (index + 1) % (self.chunk_ratio + 1) == 0
-
 
 class Bat:
     """Entries of the BAT as 64-bit words; those of payload blocks in pages that are read when first asked for, of which

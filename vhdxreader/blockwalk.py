@@ -6,7 +6,7 @@ is taken is one bit for each megabyte of the file. Layer 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from . import spec
@@ -21,7 +21,6 @@ Progress = Callable[[int, int], object]
 
 _PAGE_ENTRIES = 4096
 _MAX_TRACKED = 128 * spec.TB  # of the file: 16 MB of bits; the largest virtual disk needs little more than half of it
-_BUFFER_SIZE = spec.MB
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
 _PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
 _FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
@@ -44,6 +43,12 @@ class SpaceMap:
         wanted = (1 << last - first) - 1 << first % 8
         self._bits[where] = (taken | wanted).to_bytes(where.stop - where.start, "little")
         return not taken & wanted
+
+    def free(self, start: int, end: int) -> Iterator[int]:
+        """Where the megabytes from `start` up to `end` begin that are not taken."""
+        for number in range(start // spec.MB, min(-(-end // spec.MB), self._end)):
+            if not self._bits[number >> 3] >> (number & 7) & 1:
+                yield number * spec.MB
 
     def taken(self) -> int:
         """How many bytes are taken, in whole megabytes."""
@@ -90,7 +95,7 @@ class BlockWalk:
         if self._source.size > _MAX_TRACKED:
             message = f"the file has {self._source.size:#x} bytes; overlaps are looked for in the first 128 TB"
             self._findings.add("file.untracked", message, _MAX_TRACKED)
-        buffer = memoryview(bytearray(_BUFFER_SIZE)) if deep else None
+        buffer = memoryview(bytearray(spec.MB)) if deep else None
         for first in range(0, self.entries, _PAGE_ENTRIES):
             words = self._bat.words(first, min(_PAGE_ENTRIES, self.entries - first))
             if any(words) or first <= self._awaited:
@@ -132,10 +137,10 @@ class BlockWalk:
         if state == _PARTIALLY_PRESENT and self._has_parent:
             self._awaited = self._bat.geometry.bitmap_index(block // self._chunk_ratio)
         self.totals.allocated_blocks += 1
-        if not self._space.take(start, start + size) and rule != "payload.overlap":
-            self._add_shared(f"payload block {block}", start, index)
         if buffer is not None:
             self._read(start, end, buffer)
+        if not self._space.take(start, start + size) and rule != "payload.overlap":
+            self._add_shared(f"payload block {block}", start, index)
 
     def _broken_rule(self, state: int, start: int, end: int) -> str:
         """The rule for which a read of the payload block fails, but for its sector bitmap; empty if none."""
@@ -165,19 +170,19 @@ class BlockWalk:
                 rule = "bitmap.past_end" if needed else "bitmap.unneeded"
                 self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._file_size:#x}", index)
             self.totals.bitmap_blocks += 1
-            if not self._space.take(start, end) and span is None:
-                self._add_shared(name, start, index)
             if buffer is not None:
                 self._read(start, end, buffer)
+            if not self._space.take(start, end) and span is None:
+                self._add_shared(name, start, index)
 
     def _add_shared(self, name: str, start: int, index: int) -> None:
         if not self._findings.has_enough("block.shared"):
             self._add("block.shared", f"{name} at {start:#x} lies on another block or an unknown region", index)
 
     def _read(self, start: int, end: int, buffer: memoryview) -> None:
-        """Read what the file has of a block; what cannot be read is a finding."""
+        """Read what the file has of a block and was not read yet; what cannot be read is a finding."""
         end = min(end, self._file_size)
-        for at in range(start, end, len(buffer)):
+        for at in self._space.free(start, end):
             part = buffer[: end - at]
             try:
                 self._source.read_into(part, at)

@@ -32,8 +32,9 @@ class Report:
     `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
     often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
     disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
-    `bytes_read` is what a deep check read of the blocks. A file that has neither the signature nor any valid header or
-    region table is no VHDX, and nothing else is said of it.
+    `bytes_read` is what a deep check read of the blocks. `log_state` is "clean", "replayed", or "not replayed" where it
+    should be and cannot be. A file that has neither the signature nor any valid header or region table is no VHDX, and
+    nothing else is said of it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Report:
     is_vhdx: bool
     findings: tuple[Finding, ...]
     counts: Mapping[str, int]
+    log_state: str | None = None
     disk_type: str | None = None
     virtual_size: int | None = None
     block_size: int | None = None
@@ -89,6 +91,9 @@ def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
         signature = tuple(finding for finding in findings if finding.rule == _NOT_VHDX)
         return Report(source.name, source.size, False, signature, MappingProxyType({_NOT_VHDX: 1}))
     statistics = _check_blocks(found, findings, deep, progress)
+    if found.header is not None:
+        replayed = found.log is not None and found.log.is_replayed
+        statistics["log_state"] = "clean" if not found.header.has_log else "replayed" if replayed else "not replayed"
     if found.metadata is not None:
         statistics["disk_type"] = found.metadata.disk_type
         statistics["virtual_size"] = found.metadata.virtual_disk_size

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator
@@ -16,9 +17,10 @@ from typing import BinaryIO
 
 from .extents import Extent
 from .mapfile import mapfile
-from .source import AnyPath, PathOrFile
+from .source import AnyPath, PathOrFile, file_identity
 from .stream import VirtualDisk
 from .wholefile import WholeFile
+from .writing import write_all
 
 Progress = Callable[[int, int], None]  # bytes done, and of all
 
@@ -51,11 +53,13 @@ def write_raw(
     Raises what a read of the disk raises; `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
     """
     protected = {image.identity for image in disk.images}
-    with _open_target(target, disk.size, protected, overwrite, sparse) as output:
+    with (
+        _open_target(target, disk.size, protected, overwrite, sparse) as output,
+        _open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours
+    ):
         _Copy(disk, output, detect_zeroes=detect_zeroes, progress=progress).run()
-        if lost_map is not None:
-            with WholeFile(lost_map, overwrite=overwrite, protected=protected) as file:
-                _write_all(file.fd, memoryview(mapfile(disk.size, disk.lost).encode()))
+        if map_file is not None:
+            _write_all(map_file.fd, memoryview(mapfile(disk.size, disk.lost).encode()))
 
 
 class _Output(ABC):
@@ -81,8 +85,7 @@ class _Stream(_Output):
     def write(self, data: memoryview, offset: int) -> None:
         assert offset == self._position
         self._position += len(data)
-        while len(data):
-            data = data[self._file.write(data) :]
+        write_all(self._file, data)
 
 
 class _Placed(_Output):
@@ -218,7 +221,7 @@ def _open_target(
         return
     mode = _mode(target)
     if stat.S_ISBLK(mode):
-        with _open_device(target, size, overwrite) as fd:
+        with _open_device(target, size, protected, overwrite) as fd:
             yield _Placed(fd, reads_zeros=False)
             os.fsync(fd)
     elif stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
@@ -230,6 +233,19 @@ def _open_target(
             yield _Placed(whole.fd, reads_zeros=sparse)
 
 
+@contextmanager
+def _open_map(
+    path: AnyPath | None, target: PathOrFile, protected: Collection[Hashable], overwrite: bool
+) -> Iterator[WholeFile | None]:
+    if path is None:
+        yield None
+        return
+    with WholeFile(path, overwrite=overwrite, protected=protected) as whole:
+        if isinstance(target, (str, bytes, os.PathLike)) and os.path.realpath(os.fsdecode(target)) == whole.path:
+            raise shutil.SameFileError(f"{whole.path} cannot be both the target and its mapfile")
+        yield whole
+
+
 def _mode(path: AnyPath) -> int:
     try:
         return os.stat(path).st_mode
@@ -238,7 +254,7 @@ def _mode(path: AnyPath) -> int:
 
 
 @contextmanager
-def _open_device(path: AnyPath, size: int, overwrite: bool) -> Iterator[int]:
+def _open_device(path: AnyPath, size: int, protected: Collection[Hashable], overwrite: bool) -> Iterator[int]:
     """A block device, which must be large enough, and not in use by the system."""
     if not overwrite:
         raise FileExistsError(
@@ -246,6 +262,9 @@ def _open_device(path: AnyPath, size: int, overwrite: bool) -> Iterator[int]:
         )
     fd = os.open(path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)  # EXCL: not while it is mounted
     try:
+        device, _ = file_identity(os.fstat(fd))
+        if any(isinstance(identity, tuple) and identity[0] == device for identity in protected):
+            raise shutil.SameFileError(f"{os.fsdecode(path)} is the image itself, or has it or one that it needs on it")
         there = os.lseek(fd, 0, os.SEEK_END)
         if there < size:
             raise OSError(errno.ENOSPC, f"the device has {there} bytes, the disk {size}", os.fsdecode(path))

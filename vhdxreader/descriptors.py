@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from array import array
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import compress
 
 from . import spec
+from .columns import all_at_least, as_doubles, joined, repeated
+from .ranges import Keys
 
 _SHIFT = spec.LOG_SECTOR_SIZE.bit_length() - 1
 _SIZE = spec.LOG_DESCRIPTOR_SIZE
@@ -32,16 +33,19 @@ class Descriptors:
     kinds: bytes
     offsets: array[int]
     lengths: array[int]
+    _offset_column: int  # the same two, joined
+    _length_column: int
 
     @classmethod
     def unpack(cls, raw: memoryview) -> Descriptors:
         """Take apart whole descriptors."""
-        kinds = raw[::_SIZE].tobytes()
+        kinds = bytes(raw)[::_SIZE]
         lengths = _column(raw, 1)
         if _DATA in kinds:
             pairs = zip(kinds, lengths, strict=True)
             lengths = array("Q", [spec.LOG_SECTOR_SIZE if _IS_DATA[kind] else n for kind, n in pairs])
-        return cls(raw, kinds, _column(raw, 2), lengths)
+        offsets = _column(raw, 2)
+        return cls(raw, kinds, offsets, lengths, joined(offsets), joined(lengths))
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -68,29 +72,28 @@ class Descriptors:
             return "a descriptor has neither of the two signatures"
         if self.raw.cast("Q")[3 :: _SIZE // 8].tobytes() != sequence_number.to_bytes(8, "little") * len(self):
             return "a descriptor has another SequenceNumber"
-        offsets, lengths = _joined(self.offsets), _joined(self.lengths)
-        if (offsets | lengths) & _repeated(spec.LOG_SECTOR_SIZE - 1, len(self)):
+        if (self._offset_column | self._length_column) & repeated(spec.LOG_SECTOR_SIZE - 1, len(self)):
             return "a descriptor's FileOffset or ZeroLength is no multiple of 4 KB"
-        if _sector_sums(offsets, lengths) & _repeated(-1 << (64 - _SHIFT), len(self)):
+        if self._end_column() & repeated((1 << 64) - (1 << (64 - _SHIFT)), len(self)):
             return "a descriptor's range goes beyond 2^64"
         return ""
 
-    def sectors(self) -> tuple[array[int], array[int]]:
-        """The first sector of the file that each targets, and the one behind the last; none may have a problem."""
-        offsets, lengths = _joined(self.offsets), _joined(self.lengths)
-        return _split(offsets >> _SHIFT, len(self)), _split(_sector_sums(offsets, lengths), len(self))
+    def ranges(self) -> Keys:
+        """The sectors of the file that each targets; none may have a problem."""
+        count = len(self)
+        return Keys(as_doubles(self._offset_column >> _SHIFT, count), as_doubles(self._end_column(), count))
 
-    def zero_ranges(self) -> tuple[array[int], array[int]]:
-        """`sectors` of the zero descriptors whose range is not empty."""
-        starts, ends = self.sectors()
-        if _DATA not in self.kinds and min(self.lengths):
-            return starts, ends
+    def zero_ranges(self) -> Keys:
+        """`ranges` of the zero descriptors, without empty ones."""
+        keys = self.ranges()
+        if _DATA not in self.kinds and all_at_least(self._length_column >> _SHIFT, 1, len(self)):
+            return keys
         wanted = [n > 0 and not _IS_DATA[kind] for kind, n in zip(self.kinds, self.lengths, strict=True)]
-        return array("Q", compress(starts, wanted)), array("Q", compress(ends, wanted))
+        return Keys(array("d", compress(keys.starts, wanted)), array("d", compress(keys.ends, wanted)))
 
     def data_sectors(self) -> list[int]:
         """The sector of the file that each data descriptor targets."""
-        return [offset >> _SHIFT for offset in compress(self.offsets, self.kinds.translate(_IS_DATA))]
+        return [self.offsets[i] >> _SHIFT for i in self.data_indexes()]
 
     def reserved_is_zero(self) -> bool:
         """Whether the Reserved fields of all zero descriptors are."""
@@ -99,10 +102,19 @@ class Descriptors:
             return reserved.tobytes() == bytes(4 * len(self))
         return not any(compress(reserved.tolist(), self.kinds.translate(_IS_ZERO)))
 
+    def all_begin_behind(self, offset: int) -> bool:
+        """Whether none targets anything below `offset`, a multiple of 4 KB up to 2^63; none may have a problem."""
+        return all_at_least(self._offset_column >> _SHIFT, offset >> _SHIFT, len(self))
+
     def targets(self, start: int, end: int) -> bool:
         """Whether one targets a byte from `start` up to `end`."""
         pairs = zip(self.offsets, self.lengths, strict=True)
         return any(offset < end and offset + length > start for offset, length in pairs)
+
+    def _end_column(self) -> int:
+        """In sectors. Of aligned words nothing is shifted into the neighbour, and of such small ones no sum reaches
+        into it; if none has a problem, they have 52 bits."""
+        return (self._offset_column >> _SHIFT) + (self._length_column >> _SHIFT)
 
 
 def data_sectors_are_good(raw: memoryview, sequence_number: int) -> bool:
@@ -124,24 +136,3 @@ def _column(raw: memoryview, number: int) -> array[int]:
     if sys.byteorder == "big":
         words.byteswap()
     return words
-
-
-def _joined(words: array[int]) -> int:
-    """All words as one integer, each in 64 bits of it."""
-    return int.from_bytes(words.tobytes(), sys.byteorder)
-
-
-def _split(joined: int, count: int) -> array[int]:
-    return array("Q", joined.to_bytes(8 * count, sys.byteorder))
-
-
-def _sector_sums(offsets: int, lengths: int) -> int:
-    """Their sums, all joined, in sectors: 53 bits each, so that none reaches into its neighbour. Of aligned words
-    nothing is shifted into the neighbour either."""
-    return (offsets >> _SHIFT) + (lengths >> _SHIFT)
-
-
-@lru_cache(maxsize=16)
-def _repeated(word: int, count: int) -> int:
-    """`joined` of `count` equal words."""
-    return _joined(array("Q", [word & 0xFFFF_FFFF_FFFF_FFFF]) * count)

@@ -8,7 +8,7 @@ whatever is in it. Layer 2.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from .header import Header
 from .source import Source
 
 _SECTOR = spec.LOG_SECTOR_SIZE
-_PIECE = spec.MB
+_PIECE = 256 * spec.KB
 _FIRST_DESCRIPTORS = (_SECTOR - spec.LOG_ENTRY_HEADER_SIZE) // spec.LOG_DESCRIPTOR_SIZE
 _MORE_DESCRIPTORS = _SECTOR // spec.LOG_DESCRIPTOR_SIZE
 
@@ -105,7 +105,7 @@ class Ring:
         return data if first == size else data + self.source.read_at(self.offset, size - first)
 
     def pieces(self, start: int, size: int) -> Iterator[tuple[int, memoryview]]:
-        """The same in pieces of whole sectors up to 1 MB, each with how far from `start` it is."""
+        """The same in pieces of whole sectors up to 256 KB, each with how far from `start` it is."""
         for at in range(0, size, _PIECE):
             yield at, memoryview(self.read(start + at, min(_PIECE, size - at)))
 
@@ -139,14 +139,14 @@ def examine(ring: Ring, log_guid: UUID) -> Iterator[Examined]:
     offsets = ring.entry_offsets()
     for i, offset in enumerate(offsets):
         following = offsets[i + 1] if i + 1 < len(offsets) else offsets[0] + ring.length
-        entry = _decode(ring, offset)
+        entry = _decode(ring, offset, log_guid)
         no_room = _room_problem(entry, ring, following - offset)
         problem = no_room or _header_problem(entry, ring, log_guid)
         yield Examined(entry, problem, has_room=not no_room) if problem else _examine_content(entry, ring)
 
 
 def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iterator[Descriptors]:
-    """The descriptors of an entry, up to 32 768 at a time; `backwards` gives the last batch first."""
+    """The descriptors of an entry, up to 8192 at a time; `backwards` gives the last batch first."""
     size = entry.descriptor_sectors * _SECTOR
     starts = range(0, size, _PIECE)
     for at in reversed(starts) if backwards else starts:
@@ -159,43 +159,41 @@ def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iter
 def find_active(entries: Iterable[LogEntry], log_length: int) -> ActiveSequence | None:
     """The active sequence [2.3.2] of valid entries given by ascending offset; None where there is no sequence.
 
-    Valid entries do not overlap, so an entry follows one other at most, and all entries of a run lead to one head.
-    Starts inside a sequence that was found therefore need not be left out: they find no greater head.
+    Valid entries do not overlap, so an entry follows one other at most, and all entries of a run lead to one head: a
+    run is a sequence from any of its entries up to its tail on, and begins with the first of those in the ring.
     """
     entries = tuple(entries)
-    runs = _runs(entries, log_length)
-    place = {entry.offset: (run, index) for run in runs for index, entry in enumerate(run)}
+    index = {entry.offset: i for i, entry in enumerate(entries)}
+    best: tuple[int, int] | None = None
     active: ActiveSequence | None = None
-    for entry in entries:
-        run, index = place[entry.offset]
-        head = run[-1]
-        tail_run, tail = place.get(head.tail, ([], 0))
-        if tail_run is not run or tail < index:
-            continue  # with the next sector, and so with the next entry
-        if active is None or head.sequence_number > active.head.sequence_number:
-            active = ActiveSequence(tuple(run[index:]), tail - index)
+    for run in _runs(entries, index, log_length):
+        head = entries[run[-1]]
+        if index.get(head.tail, -1) not in run:
+            continue
+        tail = run.index(index[head.tail])
+        first = min(run[: tail + 1])
+        rank = head.sequence_number, -first  # of equal heads the one that is met first
+        if best is None or rank > best:
+            start = run.index(first)
+            best, active = rank, ActiveSequence(tuple(entries[i] for i in run[start:]), tail - start)
     return active
 
 
-def _runs(entries: Sequence[LogEntry], log_length: int) -> list[list[LogEntry]]:
-    """All entries, in runs as long as can be: each entry behind the one it follows."""
-    by_offset = {entry.offset: entry for entry in entries}
-
-    def follower(entry: LogEntry) -> LogEntry | None:
-        found = by_offset.get((entry.offset + entry.length) % log_length)
-        return found if found and found.sequence_number == entry.sequence_number + 1 else None
-
-    following = {entry.offset: follower(entry) for entry in entries}
-    inner = {entry.offset for entry in following.values() if entry}
-    runs: list[list[LogEntry]] = []
-    for entry in entries:
-        if entry.offset not in inner:
-            run, next_entry = [entry], following[entry.offset]
-            while next_entry:
-                run.append(next_entry)
-                next_entry = following[next_entry.offset]
-            runs.append(run)
-    return runs
+def _runs(entries: Sequence[LogEntry], index: Mapping[int, int], log_length: int) -> Iterator[array[int]]:
+    """All entries by their indexes, in runs as long as can be: each behind the one it follows."""
+    following = array("q", [-1]) * len(entries)
+    is_inner = bytearray(len(entries))
+    for i, entry in enumerate(entries):
+        next_index = index.get((entry.offset + entry.length) % log_length)
+        if next_index is not None and entries[next_index].sequence_number == entry.sequence_number + 1:
+            following[i] = next_index
+            is_inner[next_index] = True
+    for i, inner in enumerate(is_inner):
+        if not inner:
+            run = array("q", [i])
+            while following[run[-1]] >= 0:
+                run.append(following[run[-1]])
+            yield run
 
 
 def _room_problem(entry: LogEntry, ring: Ring, room: int) -> str:
@@ -251,10 +249,9 @@ def _examine_content(entry: LogEntry, ring: Ring) -> Examined:
 
 def _implied_problems(batch: Descriptors, ring: Ring) -> Iterator[tuple[str, str]]:
     """Breaches of the rules on targets that the specification only implies."""
-    lowest = min(batch.offsets)
-    if lowest < spec.LOG_TARGETS_START:
+    if not batch.all_begin_behind(spec.LOG_TARGETS_START):
         yield "log.target_header", "a descriptor targets something below the region tables"
-    if lowest < ring.end and batch.targets(ring.offset, ring.end):
+    if not batch.all_begin_behind(ring.end) and batch.targets(ring.offset, ring.end):
         yield "log.target_log", "a descriptor targets the log itself"
 
 
@@ -263,7 +260,8 @@ def _descriptor_bytes(entry: LogEntry, at: int, piece: memoryview) -> memoryview
     return piece[max(spec.LOG_ENTRY_HEADER_SIZE - at, 0) : max(entry.descriptors_end - at, 0)]
 
 
-def _decode(ring: Ring, offset: int) -> LogEntry:
+def _decode(ring: Ring, offset: int, log_guid: UUID) -> LogEntry:
+    """The header of the entry at `offset`; its LogGuid is that very object if they are equal, to save memory."""
     at = ring.offset + offset
     raw = grammar.decode("LogEntryHeader", ring.source.read_at(at, spec.LOG_ENTRY_HEADER_SIZE), at)
     return LogEntry(
@@ -273,7 +271,7 @@ def _decode(ring: Ring, offset: int) -> LogEntry:
         tail=raw.tail,
         sequence_number=raw.sequence_number,
         descriptor_count=raw.num_descriptors,
-        log_guid=UUID(bytes_le=raw.log_guid.raw),
+        log_guid=log_guid if raw.log_guid.raw == log_guid.bytes_le else UUID(bytes_le=raw.log_guid.raw),
         flushed_file_offset=raw.flushed_file_offset,
         last_file_offset=raw.last_file_offset,
         reserved_is_zero=raw.reserved == 0,

@@ -162,7 +162,7 @@ class _Layout:
         assert self._geometry is not None
         start, index = (block >> _INDEX_BITS) * spec.MB, block & ((1 << _INDEX_BITS) - 1)
         chunk, within = divmod(index, self._geometry.chunk_ratio + 1)
-        if self._geometry.is_bitmap_index(index):
+        if within == self._geometry.chunk_ratio:
             return Span(start, start + spec.SECTOR_BITMAP_SIZE, f"sector bitmap block {chunk}", True, 0)
         name = f"payload block {chunk * self._geometry.chunk_ratio + within}"
         return Span(start, start + self._geometry.block_size, name, True, 0)

@@ -1,6 +1,6 @@
 """A GNU ddrescue mapfile of what was lost: which bytes of an export are the disk's, and which are only zeros.
 
-Layer 5: imports `lost` only.
+Layer 6: imports `lost` only.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ Layer 1: imports `errors`, `ranges`, `source` and `spec` only.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,9 +31,6 @@ class Sectors:
     numbers: Sequence[int]
     positions: Sequence[int]
     edges: bytes
-
-
-NO_SECTORS = Sectors(array("Q"), array("Q"), b"")
 
 
 class OverlaySource(Source):

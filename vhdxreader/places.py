@@ -1,7 +1,7 @@
 """Where a parent may be: from the paths in a locator to the paths to try. Opens nothing.
 
 In: a parent locator, the child's path, a policy. Out: places, each with the reason if it is not to be tried. The
-locator is not to be trusted, and its paths are Windows paths. Layer 3.
+locator is not to be trusted, and its paths are Windows paths. Layer 6.
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ def _relative(
 def _outside(path: str, policy: NamedPolicy, root: str | None) -> str | None:
     if policy != "inside":
         return None
-    if root is not None and os.path.realpath(path).startswith(os.path.join(root, "")):
-        return None
+    try:
+        if root is not None and os.path.realpath(path).startswith(os.path.join(root, "")):
+            return None
+    except ValueError:
+        return "not a possible file name"
     return 'outside the first child\'s folder, followed only with parents="relative" or "all"'
 
 

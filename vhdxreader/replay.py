@@ -18,12 +18,11 @@ from . import spec
 from .header import Header
 from .log import ActiveSequence, Examined, LogEntry, Ring, descriptors, examine, find_active
 from .overlay import OverlaySource, Sectors
-from .ranges import STRETCH, Ranges, RangeUnion, union
+from .ranges import STRETCH, Keys, Ranges, RangeUnion, union
 from .rules import Findings
 from .source import Source
 
 _SECTOR = spec.LOG_SECTOR_SIZE
-_SHIFT = _SECTOR.bit_length() - 1
 _EDGES = spec.LEADING_BYTES + spec.TRAILING_BYTES
 
 
@@ -123,7 +122,7 @@ def _collect(ring: Ring, entries: Iterable[LogEntry], findings: Findings) -> tup
     for entry in entries:
         reserved_is_zero &= entry.reserved_is_zero
         for batch in descriptors(ring, entry):
-            union.add(*batch.zero_ranges())
+            union.add(batch.zero_ranges())
             numbers.update(batch.data_sectors())
             reserved_is_zero &= batch.reserved_is_zero()
         if union.count > spec.MAX_LOG_ZERO_RANGES:
@@ -148,7 +147,7 @@ class _LastWrites:
         self._open = len(numbers)
         self._positions = array("Q", bytes(8 * len(numbers)))  # 0: zeroed
         self._edges = bytearray(_EDGES * len(numbers))
-        self._zeros: list[Ranges] = []  # met, but not looked at
+        self._zeros: list[Keys] = []  # met, but not looked at
         self._waiting = 0  # how many ranges they are
 
     def find(self, ring: Ring, entries: Sequence[LogEntry]) -> Sectors:
@@ -158,14 +157,15 @@ class _LastWrites:
                 break
             position = entry.offset + entry.length
             for batch in descriptors(ring, entry, backwards=True):
-                starts, ends = batch.sectors()
+                starts, ends = batch.ranges()
                 stop = len(batch)
                 for i in reversed(batch.data_indexes()):
-                    self._meet_zeros(starts[i + 1 : stop], ends[i + 1 : stop])
+                    self._meet_zeros(Keys(starts[i + 1 : stop], ends[i + 1 : stop]))
                     position -= _SECTOR
-                    self._meet_data(starts[i], ring.offset + position % ring.length, batch.edges(i))
+                    number = batch.offsets[i] // _SECTOR
+                    self._meet_data(number, ring.offset + position % ring.length, batch.edges(i))
                     stop = i
-                self._meet_zeros(starts[:stop], ends[:stop])
+                self._meet_zeros(Keys(starts[:stop], ends[:stop]))
         visible = [i for i, position in enumerate(self._positions) if position]
         return Sectors(
             array("Q", [self._numbers[i] for i in visible]),
@@ -181,10 +181,10 @@ class _LastWrites:
             self._positions[at] = position
             self._edges[_EDGES * at : _EDGES * (at + 1)] = edges
 
-    def _meet_zeros(self, starts: array[int], ends: array[int]) -> None:
-        if starts:
-            self._zeros.append(Ranges(starts, ends))
-            self._waiting += len(starts)
+    def _meet_zeros(self, keys: Keys) -> None:
+        if keys.starts:
+            self._zeros.append(keys)
+            self._waiting += len(keys.starts)
             if self._waiting >= STRETCH:
                 self._look_at_zeros()
 
@@ -192,7 +192,7 @@ class _LastWrites:
         """Close what was zeroed, going through the ranges or through the open sectors, whichever are fewer."""
         if not self._waiting:
             return
-        numbers, zeros = self._numbers, union(self._zeros)
+        numbers, zeros = self._numbers, union(self._zeros).ranges()
         self._zeros, self._waiting = [], 0
         if len(zeros.starts) < self._open:
             for start, end in zip(*zeros, strict=True):

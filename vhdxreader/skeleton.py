@@ -75,11 +75,16 @@ def ends_with_structures(found: Structures | VhdxImage, file_size: int, *, bitma
 
 
 def lacks_payload(image: VhdxImage) -> bool:
-    """Whether the file ends with its last structure, and a block lies behind.
+    """Whether the file ends with its last structure, and a block lies behind, or what a log that is not replayed needs.
 
     Looks at the first million BAT entries only.
     """
-    return ends_with_structures(image, image.file_size) and any(
+    if not ends_with_structures(image, image.file_size):
+        return False
+    log = image.log
+    if log is not None and log.active is not None and not log.is_replayed:
+        return image.file_size < log.active.head.flushed_file_offset
+    return any(
         word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT and word & spec.FILE_OFFSET_MASK >= image.file_size
         for word in _first_words(image.bat)
     )

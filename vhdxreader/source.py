@@ -33,7 +33,7 @@ class Source(ABC):
     name: str  # for messages
     path: str | None  # None where there is no path
     size: int
-    identity: Hashable  # equal for two sources of one file, as far as can be told
+    identity: Hashable  # equal for two sources of one file, as far as can be told: `file_identity`, if it is one
 
     @abstractmethod
     def _read_some(self, buffer: memoryview, offset: int) -> int:
@@ -83,7 +83,7 @@ class DescriptorSource(Source):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
             if only_regular:
                 _check_regular(status)
-            self.identity = _identity(status)
+            self.identity = file_identity(status)
             self.size = _seekable_size(self.fd, self.name)
         except BaseException:
             self.close()
@@ -126,8 +126,9 @@ class FileObjectSource(Source):
     def __init__(self, file: BinaryIO, *, path: str | None = None) -> None:
         self.path = path
         self.name = path or str(getattr(file, "name", None) or f"<{type(file).__name__}>")
-        self.identity: Hashable = id(file)  # unique while the file object lives, and it is held here
         self._file = file
+        # The object's address is unique while it lives, and it is held here.
+        self.identity: Hashable = file_identity(os.fstat(raw.fileno())) if (raw := self._raw()) else id(file)
         self._lock = threading.Lock()
         self._position = file.tell()
         file.seek(0, os.SEEK_END)  # which may give None, as mmap's does
@@ -139,14 +140,19 @@ class FileObjectSource(Source):
             return _read_into(self._file, buffer)
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        raw = getattr(self._file, "raw", self._file)
-        if type(raw) is not io.FileIO:  # a subclass, or what wraps a file, need not show the file's own bytes
+        raw = self._raw()
+        if raw is None:
             return super().data_ranges(start, end)
         with self._lock:
             position = raw.tell()
             ranges = list(_data_ranges(raw.fileno(), start, end))
             raw.seek(position)  # a buffer around it relies on that
         return iter(ranges)
+
+    def _raw(self) -> io.FileIO | None:
+        """The file itself, if it is one: a subclass, or what wraps a file, need not show the file's own bytes."""
+        raw = getattr(self._file, "raw", self._file)
+        return raw if type(raw) is io.FileIO else None
 
     def close(self) -> None:
         if self.path is not None:
@@ -180,15 +186,12 @@ def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
         return DescriptorSource(path, only_regular=only_regular)
     file = io.FileIO(path)
     try:
-        status = os.fstat(file.fileno())
         if only_regular:
-            _check_regular(status)
-        source = FileObjectSource(file, path=os.fsdecode(path))
+            _check_regular(os.fstat(file.fileno()))
+        return FileObjectSource(file, path=os.fsdecode(path))
     except BaseException:
         file.close()
         raise
-    source.identity = _identity(status)
-    return source
 
 
 def _check_regular(status: os.stat_result) -> None:
@@ -196,7 +199,10 @@ def _check_regular(status: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "not a regular file")
 
 
-def _identity(status: os.stat_result) -> Hashable:
+def file_identity(status: os.stat_result) -> tuple[int, int]:
+    """The device that a file is on, and its inode; for a block device, which may have many nodes, itself and 0."""
+    if stat.S_ISBLK(status.st_mode):
+        return status.st_rdev, 0
     return status.st_dev, status.st_ino
 
 
@@ -216,7 +222,8 @@ def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(fd, start, os.SEEK_DATA)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole up to the end
+            # ENXIO: nothing but a hole up to the file's end. If that is nearer by now, let a read meet it.
+            if error.errno != errno.ENXIO or os.fstat(fd).st_size < end:
                 yield start, end
             return
         hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)

@@ -1,4 +1,4 @@
-"""Stretches of the file, and which of them overlap. Layer 0: imports `rules` only."""
+"""Stretches of the file, and which of them overlap. Layer 1: imports `rules` only."""
 
 from __future__ import annotations
 

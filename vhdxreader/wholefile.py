@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Collection, Hashable
 from types import TracebackType
 
@@ -20,7 +21,8 @@ class WholeFile:
     """A context in which `fd` is written to; at its end the file gets its name, after an error it is removed.
 
     Until then it has a name that begins with ".vhdxreader-", in the same folder. A symbolic link is followed. What has
-    the name already is replaced only with `overwrite`, and never where its device and inode are in `protected`.
+    the name already is replaced only with `overwrite`, by one with the same permissions; never where its device and
+    inode are in `protected`, nor where it is not a regular file.
     """
 
     def __init__(
@@ -32,10 +34,14 @@ class WholeFile:
     ) -> None:
         self.path = os.path.realpath(os.fsdecode(path))
         self._overwrite = overwrite
-        self._check_free(protected)
+        replaced = self._check_free(protected)
         self._folder = os.path.dirname(self.path)
         self._temporary = os.path.join(self._folder, f".vhdxreader-{os.urandom(8).hex()}.part")
-        self.fd = os.open(self._temporary, _FLAGS, 0o666)
+        mode = 0o666 if replaced is None else replaced.st_mode & 0o777
+        self.fd = self._create(mode)
+        if replaced is not None and hasattr(os, "fchmod"):
+            with contextlib.suppress(OSError):  # without, it is open to fewer only: the umask took them away
+                os.fchmod(self.fd, mode)
 
     def __enter__(self) -> WholeFile:
         return self
@@ -44,9 +50,11 @@ class WholeFile:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
-                os.fsync(self.fd)
-            os.close(self.fd)
+            try:
+                if kind is None:
+                    os.fsync(self.fd)
+            finally:
+                os.close(self.fd)
             if kind is None:
                 self._name()
         finally:
@@ -55,15 +63,25 @@ class WholeFile:
         if kind is None:
             _sync_folder(self._folder)
 
-    def _check_free(self, protected: Collection[Hashable]) -> None:
+    def _create(self, mode: int) -> int:
+        try:
+            return os.open(self._temporary, _FLAGS, mode)
+        except OSError as error:  # the temporary name would tell nobody anything
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    def _check_free(self, protected: Collection[Hashable]) -> os.stat_result | None:
+        """What is there and may be replaced; None where nothing is."""
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
-            return
+            return None
         if (status.st_dev, status.st_ino) in protected:
             raise shutil.SameFileError(f"{self.path} is the image itself, or one that it needs")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", self.path)
         if not self._overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
+        return status
 
     def _name(self) -> None:
         if self._overwrite:
@@ -71,8 +89,8 @@ class WholeFile:
             return
         try:
             os.link(self._temporary, self.path)  # unlike a renaming, it never replaces what came there meanwhile
-        except FileExistsError:
-            raise
+        except FileExistsError as error:
+            raise FileExistsError(error.errno, error.strerror, self.path) from None
         except OSError:  # a file system without hard links
             self._check_free(())
             os.rename(self._temporary, self.path)

@@ -9,6 +9,7 @@ import click
 
 import vhdxreader
 
+from ..writing import write_all
 from .options import reads_data, size
 from .output import report_lost
 
@@ -39,5 +40,5 @@ def write_range(disk: vhdxreader.VirtualDisk, offset: int, length: int) -> None:
     while offset < end:
         part = buffer[: end - offset]
         offset += disk.preadinto(part, offset)
-        sys.stdout.buffer.write(part)
+        write_all(sys.stdout.buffer, part)
     sys.stdout.buffer.flush()

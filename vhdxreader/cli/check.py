@@ -48,6 +48,7 @@ def describe(report: vhdxreader.Report) -> dict[str, Any]:
         "format": "vhdx" if report.is_vhdx else None,
         "worst": None if report.worst is None else report.worst.name,
         "file_size": report.file_size,
+        "log_state": report.log_state,
         "disk_type": report.disk_type,
         "virtual_size": report.virtual_size,
         "block_size": report.block_size,
@@ -80,7 +81,7 @@ def _print_text(report: vhdxreader.Report) -> None:
         ("Allocated blocks", report.allocated_blocks),
         ("Sector bitmap blocks", report.bitmap_blocks),
     ]
-    pairs = [("Type", report.disk_type or "not known")]
+    pairs = [("Type", report.disk_type or "not known"), ("Log", report.log_state or "not known")]
     pairs += [(name, size(value)) for name, value in sizes if value is not None]
     pairs += [(name, str(value)) for name, value in counts if value is not None]
     ends = [("Unused space", report.unused_bytes), ("Read", report.bytes_read)]

@@ -13,7 +13,7 @@ import click
 import vhdxreader
 
 from ..convert import write_raw
-from .options import reads_data
+from .options import offers_force, reads_data
 from .output import report_lost
 
 
@@ -43,7 +43,7 @@ def command(
     output = sys.stdout.buffer if target == "-" else target
     if mapfile is None and how["errors"] == "zero" and target != "-":
         mapfile = target + ".map"
-    with _terminable(), vhdxreader.open(image, **how) as disk, _progress_bar(progress) as report:
+    with _terminable(), offers_force(), vhdxreader.open(image, **how) as disk, _progress_bar(progress) as report:
         write_raw(
             disk,
             output,
@@ -58,14 +58,19 @@ def command(
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Have the signals that end a process undo what was begun, as an interrupt from the keyboard does."""
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), signal.default_int_handler) for name in names}
+    """Have the signals that end a process undo what was begun, as an interrupt from the keyboard does.
+
+    One that does not end it, as SIGHUP under nohup, stays as it is.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ending = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 
 from ..dump import MAX_COUNT, SECTIONS, Node, dump
 from .options import image_argument, json_option
-from .output import one_line, print_json
+from .output import print_json, printable
 
 _SHOWN_BYTES = 16
 
@@ -66,7 +66,7 @@ def _print(node: Node, depth: int) -> None:
     raw = "" if node.children else node.raw[:_SHOWN_BYTES].hex() + ("..." if node.size > _SHOWN_BYTES else "")
     text = f"cannot be read: {node.problem}" if node.problem else node.meaning
     line = f"{place:12}  {'  ' * depth + name:<32}  "
-    line += one_line(text) if node.children else f"{raw:<{2 * _SHOWN_BYTES + 3}}  {one_line(text)}"
+    line += printable(text) if node.children else f"{raw:<{2 * _SHOWN_BYTES + 3}}  {printable(text)}"
     click.echo(line.rstrip())
     for child in node.children:
         _print(child, depth + 1)

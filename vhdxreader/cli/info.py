@@ -10,7 +10,7 @@ import click
 
 from ..chain import Chain, open_chain
 from ..copies import Copy
-from ..errors import CorruptImageError, ParentError
+from ..errors import CorruptImageError, ParentError, TruncatedImageError
 from ..header import Header
 from ..image import VhdxImage
 from ..locator import ParentLocator
@@ -32,7 +32,7 @@ def command(image: str, as_json: bool, blocks: bool, with_chain: bool, **how: An
     """
     if not with_chain:
         how |= {"parent": None, "parents": None}
-    with closing(open_chain(image, **how)) as chain:
+    with closing(_open(image, how)) as chain:
         facts = describe(chain.opened[0], count_blocks=blocks)
         if with_chain:
             facts["chain"] = describe_chain(chain)
@@ -43,6 +43,20 @@ def command(image: str, as_json: bool, blocks: bool, with_chain: bool, **how: An
     if chain.error is None:
         return 0
     return 2 if isinstance(chain.error, CorruptImageError) else 1
+
+
+def _open(image: str, how: dict[str, Any]) -> Chain:
+    """Of a dirty image's skeleton, whose log cannot be replayed without the payload, the state before that."""
+    try:
+        return open_chain(image, **how)
+    except TruncatedImageError as error:
+        if error.rule != "log.flushed_file_offset":
+            raise
+        chain = open_chain(image, **how | {"log": "ignore"})
+        if lacks_payload(chain.opened[0]):
+            return chain
+        chain.close()
+        raise
 
 
 def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:

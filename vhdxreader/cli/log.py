@@ -12,7 +12,7 @@ import click
 from ..log import Examined
 from ..loglist import LogList, Update, list_log
 from .options import image_argument, json_option
-from .output import one_line, size
+from .output import printable, size
 
 
 @click.command("log")
@@ -84,7 +84,7 @@ def _json_lines(log: LogList) -> Iterator[str]:
 
 def _text_lines(log: LogList) -> Iterator[str]:
     header = log.header
-    yield f"{one_line(log.name)}: {'dirty' if header.has_log else 'clean'} log of {size(header.log_length)}"
+    yield f"{printable(log.name)}: {'dirty' if header.has_log else 'clean'} log of {size(header.log_length)}"
     yield f" at {header.log_offset:#x}, LogGuid {header.log_guid}\n"
     if header.has_log and log.active is None:
         yield "No valid sequence: there is nothing that could be replayed.\n"

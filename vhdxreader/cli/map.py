@@ -13,7 +13,7 @@ import vhdxreader
 
 from ..extents import Extent, Kind
 from .options import json_option, opens_image
-from .output import one_line
+from .output import printable
 
 _COLUMNS = "{:<18} {:<18} {:<11} {:>5}  {:<18} {}"
 
@@ -80,6 +80,6 @@ def _text_lines(extents: _Seen) -> Iterator[str]:
     yield _COLUMNS.format("Offset", "Length", "State", "Depth", "File offset", "File") + "\n"
     for extent in extents:
         where = "" if extent.file_offset is None else f"{extent.file_offset:#x}"
-        name = one_line(extent.filename if extent.error is None else f"{extent.filename}: {extent.error}")
+        name = printable(extent.filename if extent.error is None else f"{extent.filename}: {extent.error}")
         state = extent.kind.value
         yield _COLUMNS.format(f"{extent.offset:#x}", f"{extent.length:#x}", state, extent.depth, where, name) + "\n"

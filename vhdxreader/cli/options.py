@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -55,6 +56,15 @@ _OPEN_OPTIONS: list[Callable[[Any], Any]] = [
 ]
 
 
+@contextmanager
+def offers_force() -> Iterator[None]:
+    """Name the way out where what is to be written is there already."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise FileExistsError(error.errno, f"{error.strerror} (--force overwrites it)", error.filename) from error
+
+
 def opens_image(command: F) -> F:
     """Give a command the IMAGE argument and every option on how to open it, as keywords for `vhdxreader.open`."""
     for decorate in reversed([image_argument, *_OPEN_OPTIONS]):
@@ -69,6 +79,6 @@ def reads_data(command: F) -> F:
         "errors",
         flag_value="zero",
         default="raise",
-        help="Zeros for what cannot be read; it is listed on standard error, and the exit code is 2.",
+        help="Zeros for what cannot be read, listed on standard error. Without its parent: --parents none.",
     )
     return opens_image(salvage(command))

@@ -23,13 +23,8 @@ def size(value: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that may come from an image, without what could steer a terminal: escaped like a Python string."""
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
-
-
-def one_line(text: str) -> str:
-    """As `printable`, with line breaks escaped, too."""
-    return printable(text).replace("\n", "\\n")
+    """Text that may come from an image, on one line and without what could steer a terminal: escaped as in Python."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def print_json(value: Any) -> None:
@@ -39,11 +34,11 @@ def print_json(value: Any) -> None:
 
 def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
     """Print a heading and indented lines of name and value, the values in one column."""
-    click.echo(f"{one_line(title)}:" if pairs else f"{title}: none")
-    names = [one_line(name) for name, _ in pairs]
+    click.echo(f"{printable(title)}:" if pairs else f"{printable(title)}: none")
+    names = [printable(name) for name, _ in pairs]
     width = max((len(name) for name in names), default=0)
     for name, (_, value) in zip(names, pairs, strict=True):
-        click.echo(f"  {name + ':':<{width + 1}}  {one_line(value)}".rstrip())
+        click.echo(f"  {name + ':':<{width + 1}}  {printable(value)}".rstrip())
 
 
 def report_lost(disk: VirtualDisk) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..skeleton import write_skeleton
-from .options import image_argument
+from .options import image_argument, offers_force
 from .options import size as parse_size
 from .output import size
 
@@ -23,9 +23,10 @@ def command(image: str, target: str, max_size: int, bitmaps: bool, force: bool) 
 
     That is the header section, log, metadata, BAT and unknown regions, byte for byte at their places: for bug reports,
     and for the Kaitai Web IDE, which takes about 127 MB. Blocks that lie between structures are copied with them. info,
-    dump, log and check work on it (info, if there is a log to replay, with --log ignore).
+    dump, log and check work on it; info shows the state before the replay of a log.
     """
-    skeleton, is_written = write_skeleton(image, target, max_size=max_size, bitmaps=bitmaps, overwrite=force)
+    with offers_force():
+        skeleton, is_written = write_skeleton(image, target, max_size=max_size, bitmaps=bitmaps, overwrite=force)
     if not is_written:
         raise click.ClickException(
             f"the beginning of the file up to the end of its last structure, the {skeleton.last}, has"
