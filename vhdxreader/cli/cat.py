@@ -16,7 +16,7 @@ from .output import report_lost
 _BUFFER_SIZE = 1 << 20
 
 
-@click.command("cat")
+@click.command("cat", short_help="The virtual disk's bytes to standard output.")
 @reads_data
 @click.option("--offset", type=size, metavar="SIZE", default="0", help="Start at this byte of the virtual disk.")
 @click.option("--length", type=size, metavar="SIZE", help="Write this many bytes.  [default: up to the end]")

@@ -15,7 +15,7 @@ from .options import image_argument, json_option
 from .output import print_json, print_pairs, printable, size
 
 
-@click.command("check")
+@click.command("check", short_help="All that is wrong with an image.")
 @image_argument
 @json_option
 @click.option("--deep", is_flag=True, help="Read every byte that a block has in the file.")

@@ -17,7 +17,7 @@ from .options import offers_force, reads_data
 from .output import report_lost
 
 
-@click.command("convert")
+@click.command("convert", short_help="The virtual disk as a raw image.")
 @reads_data
 @click.argument("target", metavar="DST", type=click.Path())
 @click.option("--force", is_flag=True, help="Overwrite DST if it exists; a block device always does.")

@@ -13,7 +13,7 @@ from .output import print_json, printable
 _SHOWN_BYTES = 16
 
 
-@click.command("dump")
+@click.command("dump", short_help="Every field of every structure.")
 @image_argument
 @click.argument("section", type=click.Choice(list(SECTIONS)), required=False)
 @json_option

@@ -20,7 +20,7 @@ from .options import json_option, opens_image
 from .output import print_json, print_pairs, size
 
 
-@click.command("info")
+@click.command("info", short_help="What an image is: type, sizes, headers, log.")
 @opens_image
 @json_option
 @click.option("--blocks", is_flag=True, help="Count the allocated payload blocks; this reads the whole BAT.")

@@ -15,7 +15,7 @@ from .options import image_argument, json_option
 from .output import printable, size
 
 
-@click.command("log")
+@click.command("log", short_help="Every entry of the log.")
 @image_argument
 @json_option
 def command(image: str, as_json: bool) -> None:

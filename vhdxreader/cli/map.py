@@ -18,7 +18,7 @@ from .output import printable
 _COLUMNS = "{:<18} {:<18} {:<11} {:>5}  {:<18} {}"
 
 
-@click.command("map")
+@click.command("map", short_help="Where each part of the disk comes from.")
 @opens_image
 @json_option
 @click.option("--chain/--own", default=True, help="Of the whole chain, or of IMAGE alone: what it changed.  [--chain]")

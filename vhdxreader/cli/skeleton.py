@@ -10,7 +10,7 @@ from .options import size as parse_size
 from .output import size
 
 
-@click.command("skeleton")
+@click.command("skeleton", short_help="A copy without the payload.")
 @image_argument
 @click.argument("target", metavar="OUT", type=click.Path())
 @click.option(
