@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import generate
 import pytest
+from grammar_tools import need
 
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
@@ -146,8 +147,7 @@ def test_without_node_one_sentence_says_so(tools, offline, tmp_path):
 
 @pytest.mark.slow
 def test_without_network_one_sentence_says_so(tools, offline, tmp_path):
-    if generate.requirements(["all"]):
-        pytest.skip("needs Node.js with npm, so that npm can fail")
+    need(not generate.requirements(["all"]), "Node.js with npm, so that npm can fail")
     tree = clone(tmp_path / "tree")
     environment = {
         **offline,
