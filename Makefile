@@ -62,5 +62,5 @@ limits: setup  ## time and memory for files made to be expensive, beside the bou
 	$(BIN)/python benchmarks/log_replay.py
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) generated/* ksc/node_modules tests/webide/node_modules docs/images/grammar.svg site build dist
+	rm -rf $(VENV) generated/* ksc/node_modules tests/grammar/webide/node_modules docs/images/grammar.svg site build dist
 	rm -rf *.egg-info .*_cache .hypothesis fuzz/corpus broken-*.vhdx crash-*

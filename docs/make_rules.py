@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from vhdxreader.rules import RULES, Effect, Rule
+from vhdxreader.format.rules import RULES, Effect, Rule
 
 _TITLES = {
     "identifier": "File type identifier",
@@ -34,7 +34,7 @@ _INTRODUCTION = """\
 # Rules
 
 Every rule of [MS-VHDX] that a reader can check, as errors and findings name it. This page is made from
-`vhdxreader/rules.py` by `make rules`.
+`vhdxreader/format/rules.py` by `make rules`.
 
 What a breach does is one of three things. The image is *refused at opening*, with the error that is named. Or it opens,
 and there is an *error when the data is read* that is affected, and only then. Or it is only a *finding*. `vhdxreader

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import vhdxreader
 from vhdxreader.errors import Severity
-from vhdxreader.rules import RULES, Effect
+from vhdxreader.format.rules import RULES, Effect
 
 OpenFile = Callable[[], BinaryIO]
 

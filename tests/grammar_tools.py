@@ -34,7 +34,7 @@ from builder import (  # fmt: skip
     zeroed,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 GRAMMAR = ROOT / "vhdx.ksy"
 NODE_MODULES = ROOT / "ksc" / "node_modules"
 CORPUS = ROOT.parent / "shared" / "corpus"

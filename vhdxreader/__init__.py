@@ -7,9 +7,11 @@ with vhdxreader.open("disk.vhdx") as disk:
 
 from __future__ import annotations
 
-from . import header as _header
-from .chain import Errors, Parents, Policy, open_disk
-from .check import Report, check
+from .disk.address_map import Extent, Kind
+from .disk.chain import Errors, Parents, Policy, open_disk
+from .disk.image import VhdxImage
+from .disk.salvage import Lost
+from .disk.virtual_disk import VirtualDisk
 from .errors import (
     CorruptImageError,
     DirtyLogError,
@@ -24,12 +26,10 @@ from .errors import (
     UnsupportedImageError,
     VhdxError,
 )
-from .extents import Extent, Kind
-from .image import VhdxImage
-from .locator import ParentLocator
-from .lost import Lost
-from .source import PathOrFile, open_source
-from .stream import VirtualDisk
+from .files.source import PathOrFile, open_source
+from .format import header as _header
+from .format.parent_locator import ParentLocator
+from .tools.check import Report, check
 
 __all__ = [
     "CorruptImageError",

@@ -1,7 +1,4 @@
-"""The exception tree, and `Finding`: a deviation that was tolerated.
-
-Layer 0: imports nothing of the package.
-"""
+"""The exception tree, and `Finding`: a deviation that was tolerated."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Constants of the format: GUIDs, sizes, limits, states.
 
-Plain numbers are bytes. Section numbers are those of [MS-VHDX]. Layer 0: imports nothing of the package.
+Plain numbers are bytes. Section numbers are those of [MS-VHDX].
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: formatting and glue over the package's public names. Layer 8."""
+"""The command line: formatting and glue over the package's public names."""
 
 from .app import main
 

@@ -9,7 +9,7 @@ import click
 
 import vhdxreader
 
-from ..writing import write_all
+from ..files.writing import write_all
 from .options import reads_data, size
 from .output import report_lost
 

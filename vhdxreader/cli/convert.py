@@ -12,7 +12,7 @@ import click
 
 import vhdxreader
 
-from ..convert import write_raw
+from ..tools.convert import write_raw
 from .options import offers_force, reads_data
 from .output import report_lost
 

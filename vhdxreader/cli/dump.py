@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..dump import MAX_COUNT, SECTIONS, Node, dump
+from ..tools.dump import MAX_COUNT, SECTIONS, Node, dump
 from .options import image_argument, json_option
 from .output import print_json, printable
 

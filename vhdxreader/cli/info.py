@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from ..chain import Chain, open_chain
-from ..copies import Copy
+from ..disk.chain import Chain, open_chain
+from ..disk.image import VhdxImage
 from ..errors import CorruptImageError, ParentError, TruncatedImageError
-from ..header import Header
-from ..image import VhdxImage
-from ..locator import ParentLocator
-from ..region import RegionTable
-from ..skeleton import lacks_payload
+from ..format.header import Header
+from ..format.parent_locator import ParentLocator
+from ..format.region_table import RegionTable
+from ..format.structure_copies import Copy
+from ..tools.skeleton import lacks_payload
 from .options import json_option, opens_image
 from .output import print_json, print_pairs, size
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ..log import Examined
-from ..loglist import LogList, Update, list_log
+from ..format.log import Examined
+from ..tools.log_listing import LogList, Update, list_log
 from .options import image_argument, json_option
 from .output import printable, size
 

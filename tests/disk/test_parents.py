@@ -1,0 +1,507 @@
+"""Where parents are looked for: the policies, paths that are not to be trusted, and what is said when none is found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from builder import MB, Image, Locator, differencing, dynamic, full
+
+import vhdxreader
+from vhdxreader import ParentMismatchError, ParentNotFoundError
+from vhdxreader.disk.parent_search import places
+from vhdxreader.format.parent_locator import ParentLocator
+
+SECRET = "do not show"
+
+
+@pytest.fixture(autouse=True)
+def no_hang() -> Iterator[None]:
+    """A read of a pipe or a device would wait or run for ever."""
+    if not hasattr(signal, "alarm") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[str]:
+    """Names of all that is opened; a failure as soon as one is no regular file."""
+    names: list[str] = []
+    really_open = os.open
+
+    def spy(path, *args, **kwargs):
+        fd = really_open(path, *args, **kwargs)
+        names.append(os.fsdecode(path))
+        assert stat.S_ISREG(os.fstat(fd).st_mode), f"{path} was opened"
+        return fd
+
+    monkeypatch.setattr(os, "open", spy)
+    return names
+
+
+PARENT = dynamic(2 * MB, {1: full()}, name="parent")
+LINKAGE = ("parent_linkage", f"{{{PARENT.data_write_guid}}}")
+
+
+def child(relative: str | None = None, **paths: str) -> Image:
+    pairs = [LINKAGE]
+    pairs += [("relative_path", relative)] if relative is not None else []
+    return differencing(2 * MB, {0: full()}, parent=PARENT, locator=Locator([*pairs, *paths.items()]), name="child")
+
+
+def found(path: Path, **how) -> str | None:
+    """The parent's path."""
+    with vhdxreader.open(path, **how) as disk:
+        assert disk.read() == disk.image.pread(MB, 0) + PARENT.expected(MB)
+        return disk.images[1].path
+
+
+# ---- the policies
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """vm/snapshots is where the child goes."""
+    (tmp_path / "vm" / "snapshots" / "deep").mkdir(parents=True)
+    (tmp_path / "store").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("relative", "place"),
+    [
+        ("base.vhdx", "vm/snapshots/base.vhdx"),
+        (".\\base.vhdx", "vm/snapshots/base.vhdx"),
+        ("deep\\base.vhdx", "vm/snapshots/deep/base.vhdx"),
+        ("deep/base.vhdx", "vm/snapshots/deep/base.vhdx"),
+        ("..\\base.vhdx", "vm/base.vhdx"),
+        ("..\\..\\store\\base.vhdx", "store/base.vhdx"),
+        ("deep\\..\\..\\base.vhdx", "vm/base.vhdx"),
+        ("a b ü 𐐷.vhdx", "vm/snapshots/a b ü 𐐷.vhdx"),
+    ],
+)
+def test_relative_path_from_the_childs_folder(tree, relative, place):
+    path = child(relative).save(tree / "vm/snapshots/child.avhdx")
+    PARENT.save(tree / place)
+    assert found(path) == found(path, parents="relative") == found(path, parents="all") == str(tree / place)
+    if place.startswith("vm/snapshots"):
+        assert found(path, parents="inside") == str(tree / place)
+    else:
+        with pytest.raises(ParentNotFoundError, match="outside"):
+            vhdxreader.open(path, parents="inside")
+
+
+def test_from_the_working_directory(tree, monkeypatch):
+    child("..\\base.vhdx").save(tree / "vm/snapshots/child.avhdx")
+    PARENT.save(tree / "vm/base.vhdx")
+    monkeypatch.chdir(tree / "vm/snapshots")
+    assert found(Path("child.avhdx")) == str(tree / "vm/base.vhdx")
+
+
+def test_child_behind_a_symbolic_link(tree):
+    """The parent lies beside the child, not beside the link; or beside the link."""
+    child("base.vhdx").save(tree / "store/child.avhdx")
+    link = tree / "vm/link.avhdx"
+    link.symlink_to(tree / "store/child.avhdx")
+    PARENT.save(tree / "store/base.vhdx")
+    assert found(link) == str(tree / "store/base.vhdx")
+    with pytest.raises(ParentNotFoundError):
+        vhdxreader.open(link, parents="inside")
+    PARENT.save(tree / "vm/base.vhdx")
+    assert found(link) == found(link, parents="inside") == str(tree / "vm/base.vhdx")
+
+
+def test_child_in_a_linked_folder(tree):
+    child("..\\base.vhdx").save(tree / "vm/snapshots/child.avhdx")
+    (tree / "store/link").symlink_to(tree / "vm/snapshots")
+    PARENT.save(tree / "vm/base.vhdx")
+    assert found(tree / "store/link/child.avhdx") == str(tree / "vm/base.vhdx")
+
+
+def test_inside_is_not_left_through_a_link(tree):
+    path = child("deep\\base.vhdx").save(tree / "vm/snapshots/child.avhdx")
+    PARENT.save(tree / "store/base.vhdx")
+    (tree / "vm/snapshots/deep/base.vhdx").symlink_to(tree / "store/base.vhdx")
+    assert found(path) == str(tree / "vm/snapshots/deep/base.vhdx")
+    with pytest.raises(ParentNotFoundError, match="outside"):
+        vhdxreader.open(path, parents="inside")
+    (tree / "vm/snapshots/deep/base.vhdx").unlink()
+    (tree / "vm/snapshots/deep").rmdir()
+    (tree / "vm/snapshots/deep").symlink_to(tree / "store")
+    with pytest.raises(ParentNotFoundError, match="outside"):
+        vhdxreader.open(path, parents="inside")
+
+
+def test_inside_counts_from_the_first_child(tree):
+    """A grandparent beside the child is inside, though it is above its own child's folder."""
+    middle = child("..\\base.vhdx")
+    middle.save(tree / "vm/snapshots/deep/middle.avhdx")
+    pairs = Locator.to(middle.data_write_guid, "deep\\middle.avhdx")
+    newest = differencing(2 * MB, {}, parent=middle, locator=pairs, name="newest")
+    path = newest.save(tree / "vm/snapshots/newest.avhdx")
+    PARENT.save(tree / "vm/snapshots/base.vhdx")
+    with vhdxreader.open(path, parents="inside") as disk:
+        assert len(disk.images) == 3
+        assert disk.read() == newest.expected()
+    PARENT.save(tree / "vm/base.vhdx")
+    sibling = tree / "vm/snapshots-2"
+    sibling.mkdir()
+    child("..\\snapshots\\base.vhdx").save(sibling / "child.avhdx")
+    with pytest.raises(ParentNotFoundError, match="outside"):
+        vhdxreader.open(sibling / "child.avhdx", parents="inside")
+
+
+def test_absolute_path_of_this_system_only_with_all(tree):
+    PARENT.save(tree / "store/base.vhdx")
+    path = child("no.vhdx", absolute_win32_path=str(tree / "store/base.vhdx")).save(tree / "child.avhdx")
+    assert found(path, parents="all") == str(tree / "store/base.vhdx")
+    for policy in ("relative", "inside"):
+        with pytest.raises(ParentNotFoundError, match='parents="all"'):
+            vhdxreader.open(path, parents=policy)
+
+
+def test_order_and_the_next_place_after_a_mismatch(tree):
+    other = dynamic(2 * MB, name="other")
+    path = child("base.vhdx", absolute_win32_path=str(tree / "store/base.vhdx")).save(tree / "child.avhdx")
+    other.save(tree / "base.vhdx")
+    with pytest.raises(ParentMismatchError) as caught:
+        vhdxreader.open(path, parents="all")
+    assert [(tried.key, tried.place) for tried in caught.value.tried] == [
+        ("relative_path", str(tree / "base.vhdx")),
+        ("absolute_win32_path", str(tree / "store/base.vhdx")),
+    ]
+    (tree / "store/base.vhdx").write_bytes(b"not an image")
+    with pytest.raises(ParentNotFoundError):  # something else than mismatches was found
+        vhdxreader.open(path, parents="all")
+    PARENT.save(tree / "store/base.vhdx")
+    assert found(path, parents="all") == str(tree / "store/base.vhdx")
+    PARENT.save(tree / "base.vhdx")
+    assert found(path, parents="all") == str(tree / "base.vhdx")
+
+
+def test_name_that_differs_in_case_is_the_last_try(tree):
+    (tree / "VM-Disks").mkdir()
+    PARENT.save(tree / "VM-Disks/Base.VHDX")
+    path = child("vm-disks\\base.vhdx", absolute_win32_path=str(tree / "store/exact.vhdx")).save(tree / "child.avhdx")
+    with vhdxreader.open(path, parents="all") as disk:
+        assert disk.images[1].path == str(tree / "VM-Disks/Base.VHDX")
+        assert [finding.rule for finding in disk.image.findings][-1] == "parent.name_case"
+    dynamic(2 * MB, name="other").save(tree / "VM-Disks/BASE.vhdx")
+    assert found(path) == str(tree / "VM-Disks/Base.VHDX")  # the one that matches
+    PARENT.save(tree / "store/exact.vhdx")
+    assert found(path, parents="all") == str(tree / "store/exact.vhdx")
+    assert found(path, parents="inside") == str(tree / "VM-Disks/Base.VHDX")
+
+
+def test_child_without_a_folder():
+    with pytest.raises(ParentNotFoundError, match="no folder"):
+        vhdxreader.open(child("base.vhdx").open())
+    with vhdxreader.open(child("base.vhdx").open(), parents=lambda _: PARENT.open()) as disk:
+        assert len(disk.images) == 2
+
+
+def test_callable_gets_the_locator(tree):
+    PARENT.save(tree / "store/base.vhdx")
+    seen: list[ParentLocator] = []
+
+    def find(locator: ParentLocator) -> Path:
+        seen.append(locator)
+        return tree / "store" / locator.relative_path
+
+    assert found(child("base.vhdx").save(tree / "child.avhdx"), parents=find) == str(tree / "store/base.vhdx")
+    assert [locator.relative_path for locator in seen] == ["base.vhdx"]
+
+
+WINDOWS_PATHS = [
+    ("c:\\vm\\base.vhdx", True),
+    ("\\\\?\\d:\\vm\\base.vhdx", True),
+    ("\\\\?\\Volume{26a21bda-a627-11d7-9931-806e6f6e6963}\\vm\\base.vhdx", True),
+    ("\\\\server\\share\\base.vhdx", True),
+    ("\\\\?\\UNC\\server\\share\\base.vhdx", True),
+    ("\\\\.\\PhysicalDrive0", False),
+    ("\\\\.\\pipe\\name", False),
+    ("\\\\?\\GLOBALROOT\\Device\\Null", False),
+    ("\\\\?\\pipe\\name", False),
+    ("c:base.vhdx", False),
+    ("base.vhdx", False),
+    ("/etc/passwd", False),
+    ("http://server/base.vhdx", False),
+]
+
+
+@pytest.mark.parametrize(("value", "tried"), WINDOWS_PATHS)
+def test_absolute_paths_on_windows(value, tried):
+    locator = ParentLocator((), uuid.UUID(int=1), None, None, None, value)
+    (place,) = places(locator, "child.avhdx", "all", None, windows=True)
+    assert (place.reason is None) is tried
+    for policy in ("relative", "inside"):
+        (place,) = places(locator, "child.avhdx", policy, None, windows=True)
+        assert place.reason
+
+
+@pytest.mark.parametrize("value", [value for value, _ in WINDOWS_PATHS if not value.startswith("/")])
+def test_windows_paths_mean_nothing_elsewhere(value):
+    locator = ParentLocator((), uuid.UUID(int=1), None, None, value, None)
+    (place,) = places(locator, "child.avhdx", "all", None, windows=False)
+    assert "Windows" in place.reason
+
+
+# ---- attacks
+
+
+@pytest.mark.parametrize(
+    "relative",
+    [
+        "/etc/passwd",
+        "\\etc\\passwd",
+        "//server/share/base.vhdx",
+        "\\\\server\\share\\base.vhdx",
+        "\\\\?\\UNC\\server\\share\\base.vhdx",
+        "\\\\.\\PhysicalDrive0",
+        "c:\\base.vhdx",
+        "C:base.vhdx",
+        "\\\\?\\c:\\base.vhdx",
+        "file:///etc/passwd",
+        "http://server/base.vhdx",
+        "http:\\\\server\\base.vhdx",
+    ],
+)
+def test_relative_path_that_is_not_relative_is_not_followed(tree, opened, relative):
+    path = child(relative).save(tree / "child.avhdx")
+    for policy in ("relative", "inside", "all"):
+        opened.clear()
+        with pytest.raises(ParentNotFoundError, match="not a relative path") as caught:
+            vhdxreader.open(path, parents=policy)
+        assert opened == [str(path)]
+        assert [(tried.key, tried.place) for tried in caught.value.tried] == [("relative_path", relative)]
+
+
+def up(tree: Path, *names: str) -> str:
+    """A relative path from `tree` by way of the root."""
+    return "\\".join([".."] * (len(tree.parts) + 3) + list(names))
+
+
+@pytest.mark.usefixtures("opened")
+def test_file_that_is_none_of_its_business(tree):
+    for name, content in (("passwd", b"root:" + SECRET.encode() * 1000), ("short", SECRET.encode()), ("empty", b"")):
+        (tree / name).write_bytes(content)
+        path = child(up(tree, *(tree / name).parts[1:])).save(tree / "vm/child.avhdx")
+        with pytest.raises(ParentNotFoundError, match="not a VHDX") as caught:
+            vhdxreader.open(path)
+        assert SECRET not in str(caught.value)
+        assert caught.value.__cause__ is caught.value.__context__ is None
+        with pytest.raises(ParentNotFoundError, match="outside"):
+            vhdxreader.open(path, parents="inside")
+
+
+@pytest.mark.usefixtures("opened")
+def test_file_that_only_begins_like_an_image(tree):
+    (tree / "base.vhdx").write_bytes((b"vhdxfile" + SECRET.encode("utf-16-le") + b"root:x:" * 8).ljust(300 << 10, b"S"))
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    with pytest.raises(ParentNotFoundError, match=r"header\.none_valid") as caught:
+        vhdxreader.open(path)
+    assert SECRET not in str(caught.value)
+    assert "SSSS" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.usefixtures("opened")
+def test_image_of_somebody_else_shows_nothing(tree):
+    other = dynamic(2 * MB, {0: full()}, name="other", creator=SECRET)
+    other.save(tree / "base.vhdx")
+    with pytest.raises(ParentMismatchError) as caught:
+        vhdxreader.open(child("base.vhdx").save(tree / "child.avhdx"))
+    assert SECRET not in str(caught.value)
+    assert str(other.data_write_guid) not in str(caught.value)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero")
+@pytest.mark.parametrize("device", ["zero", "null", "tty", "random"])
+def test_device(tree, opened, device):
+    path = child(up(tree, "dev", device)).save(tree / "child.avhdx")
+    with pytest.raises(ParentNotFoundError) as caught:
+        vhdxreader.open(path)
+    assert opened == [str(path)]
+    assert "not a regular file" in str(caught.value) or device == "tty"
+    with pytest.raises(ParentNotFoundError):
+        vhdxreader.open(path, parent=f"/dev/{device}")
+    absolute = child(absolute_win32_path=f"/dev/{device}").save(tree / "other.avhdx")
+    with pytest.raises(ParentNotFoundError):
+        vhdxreader.open(absolute, parents="all")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipe_without_a_writer(tree, opened):
+    os.mkfifo(tree / "base.vhdx")
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    for how in ({}, {"parents": "all"}, {"parent": tree / "base.vhdx"}, {"parents": lambda _: tree / "base.vhdx"}):
+        with pytest.raises(ParentNotFoundError, match="not a regular file"):
+            vhdxreader.open(path, **how)
+    assert set(opened) == {str(path)}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipe_that_takes_the_files_place_when_it_is_opened(tree, monkeypatch):
+    os.mkfifo(tree / "base.vhdx")
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    really_stat = os.stat
+    monkeypatch.setattr(os, "stat", lambda name, **more: really_stat(path if "base" in str(name) else name, **more))
+    with pytest.raises(ParentNotFoundError, match="not a regular file"):
+        vhdxreader.open(path)
+
+
+@pytest.mark.parametrize("relative", [".", "..", "deep", "..\\..\\..\\..\\..\\..\\..\\.."])
+def test_folder(tree, opened, relative):
+    path = child(relative).save(tree / "vm/snapshots/child.avhdx")
+    with pytest.raises(ParentNotFoundError, match="not a regular file"):
+        vhdxreader.open(path)
+    assert opened == [str(path)]
+
+
+@pytest.mark.usefixtures("opened")
+def test_link_to_itself(tree):
+    (tree / "base.vhdx").symlink_to(tree / "base.vhdx")
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    for policy in ("relative", "inside"):
+        with pytest.raises(ParentNotFoundError, match=r"base\.vhdx"):
+            vhdxreader.open(path, parents=policy)
+
+
+def ring(names: list[str]) -> list[Image]:
+    """Images of which each is the parent of the one before, and the first of the last, with linkages that match."""
+    guids = [uuid.uuid5(uuid.NAMESPACE_DNS, name) for name in names]
+    return [
+        differencing(
+            2 * MB,
+            {},
+            parent=PARENT,
+            name=names[i],
+            data_write_guid=guids[i],
+            locator=Locator.to(guids[(i + 1) % len(names)], names[(i + 1) % len(names)]),
+        )
+        for i in range(len(names))
+    ]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_cycle(tree, opened, length):
+    names = [f"{i}.avhdx" for i in range(length)]
+    for name, image in zip(names, ring(names), strict=True):
+        image.save(tree / name)
+    with pytest.raises(ParentMismatchError, match="cycle"):
+        vhdxreader.open(tree / "0.avhdx")
+    with pytest.raises(ParentMismatchError, match="cycle"):
+        vhdxreader.open(tree / "0.avhdx", parents=lambda locator: tree / locator.relative_path)
+    assert len(opened) <= 2 * (length + 1)
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard"])
+@pytest.mark.usefixtures("opened")
+def test_cycle_through_a_link(tree, kind):
+    first, second = ring(["0.avhdx", "1.avhdx"])
+    first.save(tree / "0.avhdx")
+    second = differencing(
+        2 * MB,
+        {},
+        parent=PARENT,
+        name="1.avhdx",
+        data_write_guid=second.data_write_guid,
+        locator=Locator.to(first.data_write_guid, "link.avhdx"),
+    )
+    second.save(tree / "1.avhdx")
+    if kind == "symbolic":
+        (tree / "link.avhdx").symlink_to(tree / "0.avhdx")
+    else:
+        (tree / "link.avhdx").hardlink_to(tree / "0.avhdx")
+    with pytest.raises(ParentMismatchError, match="cycle"):
+        vhdxreader.open(tree / "0.avhdx")
+
+
+def test_cycle_of_file_objects():
+    files = [image.open() for image in ring(["0.avhdx", "1.avhdx"])]
+    with pytest.raises(ParentMismatchError, match="cycle"):
+        vhdxreader.open(files[0], parents=lambda locator: files[int(locator.relative_path[0])])
+
+
+def test_disk_cannot_be_its_own_parent(tree):
+    (image,) = ring(["0.avhdx"])
+    path = image.save(tree / "0.avhdx")
+    with (
+        vhdxreader.open(path, parents=None) as disk,
+        pytest.raises(ParentMismatchError, match="cycle"),
+    ):
+        vhdxreader.open(path, parent=disk)
+
+
+@pytest.mark.usefixtures("opened")
+def test_hostile_names_do_no_harm(tree):
+    for name in ("a\x1b[2J\r\nb.vhdx", "x" * 5000, "\\".join(["a"] * 16000), "\\".join([".."] * 10000), "…\u202e.vhdx"):
+        path = child(name).save(tree / "child.avhdx")
+        with pytest.raises(ParentNotFoundError) as caught:
+            vhdxreader.open(path)
+        text = str(caught.value)
+        assert all(char.isprintable() for char in text)
+        assert len(text) < 5000
+
+
+def test_unreadable_file(tree):
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    PARENT.save(tree / "base.vhdx").chmod(0)
+    if os.access(tree / "base.vhdx", os.R_OK):
+        pytest.skip("this user may read every file")
+    with pytest.raises(ParentNotFoundError, match="ermission"):
+        vhdxreader.open(path)
+
+
+# ---- what is said
+
+
+def test_moved_parent(tree):
+    """The keys, every place, and the options that would help."""
+    image = child(
+        "..\\base.vhdx",
+        volume_path="\\\\?\\Volume{26a21bda-a627-11d7-9931-806e6f6e6963}\\vm\\base.vhdx",
+        absolute_win32_path=str(tree / "store/base.vhdx"),
+    )
+    path = image.save(tree / "vm/snapshots/child.avhdx")
+    PARENT.save(tree / "store/base.vhdx")
+    with pytest.raises(ParentNotFoundError) as caught:
+        vhdxreader.open(path)
+    text = str(caught.value)
+    for part in (
+        str(path),
+        f"relative_path {tree / 'vm/base.vhdx'}: no such file",
+        "volume_path \\\\?\\Volume{26a21bda-a627-11d7-9931-806e6f6e6963}\\vm\\base.vhdx: ",
+        f"absolute_win32_path {tree / 'store/base.vhdx'}: ",
+        'parents="all"',
+        "parent=",
+        "--parent",
+    ):
+        assert part in text
+    assert isinstance(caught.value, FileNotFoundError)
+    assert [tried.key for tried in caught.value.tried] == ["relative_path", "volume_path", "absolute_win32_path"]
+    assert found(path, parents="all") == found(path, parent=tree / "store/base.vhdx")
+
+
+def test_modified_parent(tree):
+    changed = dynamic(2 * MB, {1: full()}, name="parent", data_write_guid=uuid.uuid5(uuid.NAMESPACE_DNS, "changed"))
+    changed.save(tree / "base.vhdx")
+    with pytest.raises(ParentMismatchError) as caught:
+        vhdxreader.open(child("base.vhdx").save(tree / "child.avhdx"))
+    assert str(PARENT.data_write_guid) in str(caught.value)
+    assert not isinstance(caught.value, FileNotFoundError)
+    assert caught.value.rule == "parent.mismatch"
+
+
+def test_locator_without_a_path(tree):
+    with pytest.raises(ParentNotFoundError, match="names no path"):
+        vhdxreader.open(child().save(tree / "child.avhdx"))

@@ -1,0 +1,225 @@
+"""What the reader knows of the format by itself is what the grammar says: constants, BAT arithmetic, packed words."""
+
+from __future__ import annotations
+
+import random
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from builder import ITEM_GUIDS, MB, TB, Item, dynamic
+from grammar_tools import BUILT, grammar, types
+from hypothesis import given
+from hypothesis import strategies as st
+from kaitaistruct import KaitaiStream
+from vhdxreader._generated.vhdx import Vhdx
+
+import vhdxreader
+from vhdxreader import spec
+from vhdxreader.format.bat import Geometry
+from vhdxreader.format.log_descriptors import Descriptors, data_sectors_are_good
+
+WORDS = [1 << bit for bit in range(64)] + [random.Random(7).getrandbits(64) for _ in range(200)]
+
+
+def size_of(structure: type) -> int:
+    """How many bytes the fields of a structure take."""
+    stream = KaitaiStream(BytesIO(bytes(8192)))
+    structure(stream)
+    return int(stream.pos())
+
+
+@pytest.mark.parametrize(
+    ("structure", "signature"),
+    [
+        (Vhdx.FileTypeIdentifier, spec.IDENTIFIER_SIGNATURE),
+        (Vhdx.Header, spec.HEADER_SIGNATURE),
+        (Vhdx.RegionTable, spec.REGION_TABLE_SIGNATURE),
+        (Vhdx.MetadataTable, spec.METADATA_SIGNATURE),
+        (Vhdx.LogEntryHeader, spec.LOG_ENTRY_SIGNATURE),
+        (Vhdx.LogZeroDescriptor, spec.ZERO_DESCRIPTOR_SIGNATURE),
+        (Vhdx.LogDataDescriptor, spec.DATA_DESCRIPTOR_SIGNATURE),
+        (Vhdx.LogDataSector, spec.DATA_SECTOR_SIGNATURE),
+    ],
+)
+def test_signature(structure, signature):
+    assert structure.from_bytes(signature + bytes(8192)).is_magic_ok
+    for i in range(len(signature)):
+        wrong = signature[:i] + bytes([signature[i] ^ 0x20]) + signature[i + 1 :]
+        assert not structure.from_bytes(wrong + bytes(8192)).is_magic_ok
+
+
+def test_places_and_sizes():
+    kinds = types(grammar())
+    root, metadata = kinds["vhdx"]["instances"], kinds["metadata_region"]["instances"]
+    for i in (0, 1):
+        header, table = root[f"header_{i + 1}"], root[f"region_table_{i + 1}"]
+        assert (header["pos"], header["size"]) == (spec.HEADER_OFFSETS[i], spec.HEADER_SIZE)
+        assert (table["pos"], table["size"]) == (spec.REGION_TABLE_OFFSETS[i], spec.REGION_TABLE_SIZE)
+    assert (metadata["table"]["pos"], metadata["table"]["size"]) == (0, spec.METADATA_TABLE_SIZE)
+    creator = kinds["file_type_identifier"]["instances"]["creator"]
+    assert creator["pos"] + creator["size"] == spec.IDENTIFIER_SIZE
+    assert size_of(Vhdx.Header) == spec.HEADER_SIZE
+    assert size_of(Vhdx.RegionTable) == spec.REGION_TABLE_HEADER_SIZE
+    assert size_of(Vhdx.RegionTableEntry) == spec.REGION_ENTRY_SIZE
+    assert size_of(Vhdx.MetadataTable) == spec.METADATA_TABLE_HEADER_SIZE
+    assert size_of(Vhdx.MetadataTableEntry) == spec.METADATA_ENTRY_SIZE
+    assert size_of(Vhdx.ParentLocatorItem) == spec.LOCATOR_HEADER_SIZE
+    assert size_of(Vhdx.ParentLocatorEntry) == spec.LOCATOR_ENTRY_SIZE
+    assert size_of(Vhdx.BatPayloadEntry) == size_of(Vhdx.BatSectorBitmapEntry) == spec.BAT_ENTRY_SIZE
+    assert size_of(Vhdx.LogEntryHeader) == spec.LOG_ENTRY_HEADER_SIZE
+    assert size_of(Vhdx.LogZeroDescriptor) == size_of(Vhdx.LogDataDescriptor) == spec.LOG_DESCRIPTOR_SIZE
+    assert size_of(Vhdx.LogDataSector) == spec.LOG_SECTOR_SIZE
+    bitmap = kinds["bat_sector_bitmap_entry"]["instances"]["block"]["size"]
+    assert bitmap == kinds["sector_bitmap_block"]["instances"]["bitmap"]["size"] == spec.SECTOR_BITMAP_SIZE
+    assert spec.SECTORS_PER_BITMAP == 8 * spec.SECTOR_BITMAP_SIZE
+
+
+GUIDS = {
+    "is_bat": spec.REGION_BAT,
+    "is_metadata": spec.REGION_METADATA,
+    "is_file_parameters": spec.ITEM_FILE_PARAMETERS,
+    "is_virtual_disk_size": spec.ITEM_VIRTUAL_DISK_SIZE,
+    "is_virtual_disk_id": spec.ITEM_VIRTUAL_DISK_ID,
+    "is_logical_sector_size": spec.ITEM_LOGICAL_SECTOR_SIZE,
+    "is_physical_sector_size": spec.ITEM_PHYSICAL_SECTOR_SIZE,
+    "is_parent_locator": spec.ITEM_PARENT_LOCATOR,
+    "is_vhdx": spec.LOCATOR_VHDX,
+}
+
+
+@pytest.mark.parametrize("structure", [Vhdx.RegionTableEntry, Vhdx.MetadataTableEntry, Vhdx.ParentLocatorItem])
+def test_guids(structure):
+    known = [name for name in GUIDS if hasattr(structure, name)]
+    assert known
+    for name in known:
+        for other, guid in GUIDS.items():
+            assert getattr(structure.from_bytes(guid.bytes_le + bytes(16)), name) == (name == other)
+    if structure is Vhdx.MetadataTableEntry:  # an item of a user is none of the known ones, whatever its GUID
+        for name in known:
+            assert not getattr(structure.from_bytes(GUIDS[name].bytes_le + bytes(8) + b"\1" + bytes(7)), name)
+
+
+def test_states():
+    def members(states, prefix=""):
+        return {state.name.upper().removeprefix(prefix): state.value for state in states}
+
+    assert members(Vhdx.PayloadState) == members(spec.PayloadState)
+    assert members(Vhdx.SectorBitmapState, "BITMAP_") == members(spec.BitmapState)
+
+
+@pytest.mark.parametrize("structure", [Vhdx.BatPayloadEntry, Vhdx.BatSectorBitmapEntry])
+def test_layout_of_a_bat_entry(structure):
+    assert spec.STATE_MASK | spec.RESERVED_MASK | spec.FILE_OFFSET_MASK == (1 << 64) - 1
+    for word in WORDS:
+        entry = structure.from_bytes(word.to_bytes(8, "little"))
+        assert int(entry.state) == word & spec.STATE_MASK
+        assert entry.reserved == (word & spec.RESERVED_MASK) >> 3
+        assert entry.ofs_block == word & spec.FILE_OFFSET_MASK
+        assert entry.file_offset_mb == entry.ofs_block // spec.MB
+
+
+def test_limits_of_tables():
+    for structure, size, most, at, width in (
+        (Vhdx.RegionTable, spec.REGION_TABLE_SIZE, spec.MAX_REGION_ENTRIES, 8, 4),
+        (Vhdx.MetadataTable, spec.METADATA_TABLE_SIZE, spec.MAX_METADATA_ENTRIES, 10, 2),
+    ):
+        for count, listed in ((most, True), (most + 1, False)):
+            data = bytes(at) + count.to_bytes(width, "little")
+            table = structure.from_bytes(data.ljust(size, b"\0"))
+            assert (table.entries is not None) == listed
+            assert not listed or len(table.entries) == most
+
+
+@pytest.mark.parametrize(
+    ("block_size", "sector_size", "virtual_size", "fine"),
+    [
+        (spec.MIN_BLOCK_SIZE, 512, spec.MAX_VIRTUAL_DISK_SIZE, True),
+        (spec.MAX_BLOCK_SIZE, 4096, spec.MAX_VIRTUAL_DISK_SIZE, True),
+        (spec.MIN_BLOCK_SIZE // 2, 512, TB, False),
+        (spec.MAX_BLOCK_SIZE * 2, 512, TB, False),
+        (MB, 1024, TB, False),
+        (MB, 512, spec.MAX_VIRTUAL_DISK_SIZE + MB, False),
+    ],
+)
+def test_limits_of_the_geometry(block_size, sector_size, virtual_size, fine):
+    data = {
+        "file_parameters": block_size.to_bytes(4, "little") + bytes(4),
+        "logical_sector_size": sector_size.to_bytes(4, "little"),
+        "virtual_disk_size": virtual_size.to_bytes(8, "little"),
+    }
+    image = dynamic(MB, item_data=data, extra_items=[Item("user", ITEM_GUIDS["virtual_disk_size"], bytes(8), flags=1)])
+    metadata = Vhdx.MetadataRegion.from_bytes(image.file.read(image.metadata_offset, MB))
+    assert metadata.is_geometry_ok == fine
+
+
+@given(
+    block_shift=st.integers(20, 28),
+    sector_size=st.sampled_from(spec.SECTOR_SIZES),
+    sectors=st.integers(1, spec.MAX_VIRTUAL_DISK_SIZE // 4096),
+    has_parent=st.booleans(),
+    data=st.data(),
+)
+def test_geometry(block_shift, sector_size, sectors, has_parent, data):
+    geometry = Geometry(sectors * sector_size, 1 << block_shift, sector_size, has_parent)
+    bat = Vhdx.Bat(5 * MB, sectors * sector_size, 1 << block_shift, sector_size, has_parent, KaitaiStream(BytesIO()))
+    assert bat.num_payload_blocks == geometry.payload_blocks
+    assert bat.num_chunks == geometry.bitmap_blocks
+    assert bat.chunk_ratio == geometry.chunk_ratio
+    number = data.draw(st.integers(0, bat.num_chunks - 1))
+    chunk = Vhdx.BatChunk(number, KaitaiStream(BytesIO()), bat)
+    assert chunk.ofs_chunk == 5 * MB + 8 * geometry.payload_index(chunk.first_block)
+    assert chunk.ofs_sector_bitmap_entry == 5 * MB + 8 * geometry.bitmap_index(number)
+    last = Vhdx.BatChunk(bat.num_chunks - 1, KaitaiStream(BytesIO()), bat)
+    assert last.first_block + last.num_payload_entries == geometry.payload_blocks
+    end = last.ofs_chunk + 8 * last.num_payload_entries + 8 * last.has_sector_bitmap_entry
+    assert has_parent or end == 5 * MB + 8 * geometry.entries
+    assert not has_parent or last.ofs_sector_bitmap_entry + 8 == 5 * MB + 8 * geometry.entries
+
+
+@pytest.mark.parametrize("name", ["every_state", "child", "many_chunks"])
+def test_every_entry_of_a_bat(name, tmp_path):
+    compare_bats(BUILT[name]().save(tmp_path / "disk.vhdx"))
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["swap", "iotest-dynamic-1G"])
+def test_every_entry_of_a_real_bat(name, corpus):
+    compare_bats(corpus / f"{name}.vhdx")
+
+
+def compare_bats(path: Path) -> None:
+    with vhdxreader.open(path, parents=None) as disk, Vhdx.from_file(path) as decoded:
+        bat, geometry = disk.image.bat, disk.image.geometry
+        for chunk in decoded.block_allocation_table.chunks:
+            for i, entry in enumerate(chunk.payload_entries):
+                word = bat.payload(chunk.first_block + i)
+                assert (int(entry.state), entry.ofs_block) == (word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK)
+            if chunk.has_sector_bitmap_entry:
+                word, entry = bat.word(geometry.bitmap_index(chunk.chunk_number)), chunk.sector_bitmap_entry
+                assert (int(entry.state), entry.ofs_block) == (word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK)
+
+
+def test_descriptors_and_data_sectors():
+    """The log's packed words are what the grammar finds in them."""
+    rng = random.Random(11)
+    signatures = [rng.choice([spec.ZERO_DESCRIPTOR_SIGNATURE, spec.DATA_DESCRIPTOR_SIGNATURE]) for _ in range(200)]
+    raw = b"".join(signature + rng.randbytes(spec.LOG_DESCRIPTOR_SIZE - 4) for signature in signatures)
+    found = Descriptors.unpack(memoryview(raw))
+    data = found.data_indexes()
+    for i in range(len(found)):
+        is_data = i in data
+        body = Vhdx.LogDescriptor.from_bytes(raw[i * 32 : i * 32 + 32]).body
+        assert is_data == isinstance(body, Vhdx.LogDataDescriptor)
+        assert found.offsets[i] == body.ofs_file
+        if is_data:
+            assert found.edges(i) == body.leading_bytes + body.trailing_bytes
+            assert len(body.leading_bytes) == spec.LEADING_BYTES
+            assert len(body.trailing_bytes) == spec.TRAILING_BYTES
+        else:
+            assert found.lengths[i] == body.len_zero
+    for number in WORDS:
+        sector = b"data" + (number >> 32).to_bytes(4, "little") + bytes(4084) + (number % 2**32).to_bytes(4, "little")
+        assert Vhdx.LogDataSector.from_bytes(sector).sequence_number == number
+        assert data_sectors_are_good(memoryview(sector), number)
+        assert not data_sectors_are_good(memoryview(sector), number ^ 1 << 63)

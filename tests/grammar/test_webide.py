@@ -1,0 +1,207 @@
+"""The grammar as the Web IDE shows it: same compiler in debug mode, same runtime, in a browser, on our own page.
+
+WEBIDE_PICTURES=docs/images keeps a picture of each page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from builder import KB
+from grammar_tools import BUILT, CORPUS, GRAMMAR, ROOT, need, node, number
+
+WEBIDE = ROOT / "tests" / "grammar" / "webide"
+BAT = "blockAllocationTable"
+CHUNK = f"{BAT}/chunks/0"
+ENTRIES = f"{CHUNK}/payloadEntries"
+BAT_ENTRIES = (BAT, f"{BAT}/chunks", CHUNK, ENTRIES)
+SECTOR = "log/sectors/1"
+
+# What is clicked open, in this order; a name is an image of `BUILT`, or stands for a real one.
+OPEN: Mapping[str, tuple[str, ...]] = {
+    "windows": ("metadata", *BAT_ENTRIES, f"{ENTRIES}/0", f"{ENTRIES}/0/block"),
+    "dirty": ("log", "log/sectors", SECTOR, f"{SECTOR}/entry", f"{SECTOR}/entry/descriptors"),
+    "child": (
+        "metadata", "metadata/parentLocator", "metadata/parentLocator/entries", *BAT_ENTRIES,
+        f"{CHUNK}/sectorBitmapEntry", f"{CHUNK}/sectorBitmapEntry/block", f"{CHUNK}/sectorBitmapEntry/block/bitmap",
+    ),
+    "broken_header": ("identifier", "metadata", *BAT_ENTRIES),
+    "junk_tables": ("metadata",),
+    "truncated": ("header1",),
+    "cut_in_block": (*BAT_ENTRIES, f"{ENTRIES}/9", f"{ENTRIES}/9/block", f"{ENTRIES}/0", f"{ENTRIES}/0/block"),
+    "largest": (
+        BAT, f"{BAT}/chunks", f"{BAT}/chunks/10000-16383", f"{BAT}/chunks/16300-16383", f"{BAT}/chunks/16383",
+        f"{BAT}/chunks/16383/payloadEntries",
+    ),
+}  # fmt: skip
+REAL = {"windows": "swap", "dirty": "vhdx-log-replay"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What stands on the page: the text of each node by its path, and the bytes of the one clicked last."""
+
+    status: str
+    text: Mapping[str, str]
+    bytes: str
+    made: int
+
+
+class Pages(dict[str, Page]):
+    def __missing__(self, name: str) -> Page:
+        need(False, f"the image {REAL[name]} of ../shared/corpus")
+        raise KeyError(name)
+
+
+@pytest.fixture(scope="module")
+def pages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pages:
+    """Each image in the browser, all in one run of it."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    need(chromium, "Chromium")
+    need((WEBIDE / "node_modules" / "playwright-core").is_dir(), "`npm ci` in tests/grammar/webide/")
+    folder = tmp_path_factory.mktemp("webide")
+    pictures = Path(os.environ.get("WEBIDE_PICTURES", folder)).resolve()
+    corpus = request.getfixturevalue("corpus") if CORPUS.is_dir() else None
+    names = [name for name in OPEN if name not in REAL or corpus]
+    images = [
+        {
+            "image": str(
+                corpus / f"{REAL[name]}.vhdx" if name in REAL else BUILT[name]().save(folder / f"{name}.vhdx")
+            ),
+            "open": OPEN[name],
+            "screenshot": str(pictures / f"web-ide-{name.replace('_', '-')}.png"),
+        }
+        for name in names
+    ]
+    work = json.dumps({"grammar": str(GRAMMAR), "images": images})
+    results = json.loads(node(WEBIDE / "drive.js", str(chromium), stdin=work))
+    return Pages(
+        (name, Page(r["status"], {line["path"]: line["text"] for line in r["lines"]}, r["bytes"], r["made"]))
+        for name, r in zip(names, results, strict=True)
+    )
+
+
+def test_every_image_opens(pages):
+    assert {page.status for page in pages.values()} == {"ready"}
+
+
+@pytest.mark.corpus
+def test_before_anything_is_opened_the_tree_tells_what_the_image_is(pages):
+    text = pages["windows"].text
+    assert text["identifier"].endswith(": Microsoft Windows 10.0.14393.0")
+    assert "10737418240 bytes, blocks of 33554432 bytes, fixed: false, differencing: false" in text["metadata"]
+    assert text[BAT].endswith(": 320 blocks of 33554432 bytes in 3 chunks")
+    assert text["regionTable1"].endswith(
+        ": BAT: 1048576 bytes at 0x300000; metadata: 1048576 bytes at 0x200000 (signature ok: true)"
+    )
+
+
+@pytest.mark.corpus
+def test_both_headers_say_which_one_is_current_and_whether_a_log_waits(pages, corpus):
+    for name, waits in (("windows", "false"), ("dirty", "true")):
+        data = (corpus / f"{REAL[name]}.vhdx").read_bytes()
+        numbers = [number(data, at + 8, "Q") for at in (64 * KB, 128 * KB)]
+        current = 1 if numbers[0] > numbers[1] else 2
+        for i in (1, 2):
+            assert pages[name].text[f"header{i}"] == (
+                f"header{i} [Header]: sequence number {numbers[i - 1]}, signature ok: true, log to replay: {waits}"
+                f" (header {current} is current)"
+            )
+
+
+@pytest.mark.corpus
+def test_metadata_items_are_readable(pages):
+    text = {path: text.partition(": ")[2] for path, text in pages["windows"].text.items()}
+    assert text["metadata/virtualDiskSize"] == "10737418240 bytes"
+    assert text["metadata/logicalSectorSize"] == "512 bytes"
+    built = BUILT["broken_header"]()
+    text = {path: text.partition(": ")[2] for path, text in pages["broken_header"].text.items()}
+    assert text["metadata/virtualDiskId"] == str(built.disk_id)
+    assert text["metadata/fileParameters"] == "blocks of 1048576 bytes, fixed: false, differencing: false"
+    assert text["metadata/virtualDiskSize"] == f"{built.size} bytes"
+    assert text["metadata/physicalSectorSize"] == "4096 bytes"
+
+
+def test_states_have_names_and_places(pages):
+    built = BUILT["broken_header"]()
+    names = ["NOT_PRESENT", "UNDEFINED", "ZERO", "UNMAPPED", "", "", "FULLY_PRESENT"]
+    for n in range(11):
+        place = built.block_offset.get(n, built.junk_offset if n in (1, 2, 3) else 0)
+        expected = f"{n} [BatPayloadEntry]: {names[built.spec.block(n).state]} 0x{place:X}"
+        assert pages["broken_header"].text[f"{ENTRIES}/{n}"] == expected
+
+
+@pytest.mark.corpus
+def test_a_payload_block_is_a_range_of_bytes_that_is_not_loaded(pages):
+    page = pages["windows"]
+    assert page.bytes.startswith("33554432 bytes at 0x400000\n")
+    assert page.text[f"{ENTRIES}/0/block/data"] == "data"  # lazy: a name without a value
+    assert page.made < 3000
+
+
+def test_differencing_shows_parent_and_sector_bitmap(pages):
+    built, text = BUILT["child"](), pages["child"].text
+    linkage = f"parent_linkage = {{{built.spec.parent.data_write_guid}}}"
+    assert text["metadata/parentLocator/entries/0"].endswith(linkage)
+    assert text["metadata/parentLocator/entries/1"].endswith(r"relative_path = ..\bases\parent disk.vhdx")
+    assert text[f"{ENTRIES}/2"].endswith(f"PARTIALLY_PRESENT 0x{built.block_offset[2]:X}")
+    assert text[f"{CHUNK}/sectorBitmapEntry"].endswith(f": BITMAP_PRESENT 0x{built.bitmap_offset[0]:X}")
+    assert pages["child"].bytes.startswith(f"1048576 bytes at 0x{built.bitmap_offset[0]:x}\n")
+
+
+@pytest.mark.corpus
+def test_log_sectors_show_entries_descriptors_and_targets(pages, corpus):
+    data, text = (corpus / f"{REAL['dirty']}.vhdx").read_bytes(), pages["dirty"].text
+    log = number(data, 64 * KB + 72, "Q")
+    kinds = {b"loge": "entry", b"data": "data sector"}
+    for i in range(256):
+        at = log + i * 4 * KB
+        kind = kinds.get(data[at : at + 4], "other")
+        assert text[f"log/sectors/{i}"].startswith(f"{i} [LogSector]: {kind} ")
+        if kind == "entry":
+            assert text[f"log/sectors/{i}"].endswith(f" {number(data, at + 24, 'I')} descriptors")
+    target = number(data, log + 4 * KB + 64 + 16, "Q")
+    assert text[f"{SECTOR}/entry/descriptors/0"].endswith(f": 4096 bytes at 0x{target:X}")
+
+
+def test_a_bad_copy_leaves_the_rest_usable(pages):
+    text = pages["broken_header"].text
+    assert "sequence number 7, signature ok: true" in text["header1"]
+    assert text["header1"].endswith("(header 1 is current)")
+    assert "signature ok: false" in text["header2"]
+    text = pages["junk_tables"].text
+    assert text["regionTable1"] == "regionTable1 [RegionTable]: <no value> (signature ok: false)"
+    assert text["metadata/virtualDiskSize"].endswith(f": {BUILT['junk_tables']().size} bytes")
+    assert pages["junk_tables"].made < 1500
+
+
+def test_a_truncated_file_shows_what_is_there_and_why_the_rest_is_not(pages):
+    text = pages["truncated"].text
+    assert "sequence number 7, signature ok: true" in text["header1"]
+    assert text["header1/version"] == "version = 0x1 = 1"
+    assert text["regionTable1"].endswith("⚠ requested 65536 bytes, but only 8192 bytes available")
+    assert "⚠" in text[BAT]
+    assert "⚠" in text["metadata"]
+
+
+def test_a_file_that_ends_in_a_block_shows_as_much_of_it_as_there_is(pages):
+    built, page = BUILT["cut_in_block"](), pages["cut_in_block"]
+    assert max(built.block_offset, key=lambda n: built.block_offset[n]) == 0
+    assert page.bytes.startswith(f"1000 bytes at 0x{built.block_offset[0]:x}\n")
+    assert "⚠" not in "".join(page.text.values())
+
+
+def test_the_largest_disk_opens_with_its_chunks_in_groups(pages):
+    page = pages["largest"]
+    assert page.text[BAT].endswith(": 2097152 blocks of 33554432 bytes in 16384 chunks")
+    place = BUILT["largest"]().block_offset[2**21 - 1]
+    entry = page.text[f"{BAT}/chunks/16383/payloadEntries/127"]
+    assert entry == f"127 [BatPayloadEntry]: FULLY_PRESENT 0x{place:X}"
+    assert page.text[f"{BAT}/chunks/16383/firstBlock"].endswith(f" = {2**21 - 128}")
+    assert page.made < 100_000  # 16384 chunks, but only the opened one's entries: the disk has 2 million

@@ -1,0 +1,269 @@
+"""Positioned reads of the virtual disk of one file, or of a chain.
+
+In: address maps, child first. Out: bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import spec
+from ..errors import VhdxError
+from ..files.source import DescriptorSource, fill_zeros
+from ..format.rules import breach
+from .address_map import AddressMap, Extent, Kind, chain_runs, extents, layer_error
+from .salvage import Lost, LostRanges
+
+_STEP_MASK = spec.MB - 1
+_SMALLEST_MIX = 16 * spec.KB
+_PAGE_SHIFT = 12  # places in a page
+_PAGE_MASK = (1 << _PAGE_SHIFT) - 1
+_EMPTY_PAGE = array("q", bytes(8 << _PAGE_SHIFT))
+_MAX_PAGES = 128  # 4 MB
+
+# A place says how to read a stretch of the virtual disk. If it lies in one piece in the file at depth d, its place is
+# d + 2 plus how much further on it lies there, which is a multiple of 1 MB.
+_UNKNOWN, _BY_RUNS = 0, 1
+_FILE_MASK = spec.MB - 1
+
+
+class Reader:
+    """Reads over `layers`. With `lost`, what cannot be read is zeros and goes there. Safe for threads.
+
+    For each stretch, of the smallest block's size, it remembers its place; at most 4 MB of places are kept. A read
+    inside a stretch that lies in one piece is one call of the system; all else is read by the runs of the map.
+    """
+
+    def __init__(self, layers: Sequence[AddressMap], lost: LostRanges | None = None) -> None:
+        self._layers = tuple(layers)
+        self._lost = lost
+        self._size = layers[0].size
+        self._stretch = min(layer.bat.geometry.block_size for layer in layers)
+        self._mask = self._stretch - 1
+        self._shift = self._mask.bit_length()
+        self._page_shift = self._shift + _PAGE_SHIFT
+        self._pages: dict[int, array[int]] = {}
+        self._files: list[DescriptorSource | None] = [None] * (len(layers) + 2)
+        self._closed = False
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """What was read as zeros since it cannot be read, by offset."""
+        return () if self._lost is None else self._lost.snapshot()
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """The `size` bytes at `offset`, less only at the disk's end."""
+        try:
+            place = self._pages[offset >> self._page_shift][offset >> self._shift & _PAGE_MASK]
+        except KeyError:
+            return self._pread_pieces(size, offset)
+        number = place & _FILE_MASK
+        file = self._files[number]
+        if file is None or not 0 <= size <= self._stretch - (offset & self._mask):
+            return self._pread_pieces(size, offset)
+        try:
+            data = os.pread(file.fd, size, offset + place - number)
+        except OSError:  # closed, or out of order; the other way says what it is
+            data = b""
+        return data if len(data) == size else self._pread_runs(size, offset)
+
+    def preadinto(self, buffer: Any, offset: int) -> int:
+        """As `pread`, into a writable buffer; how many bytes."""
+        view = _flat(buffer)
+        size = len(view)
+        try:
+            place = self._pages[offset >> self._page_shift][offset >> self._shift & _PAGE_MASK]
+        except KeyError:
+            return self._preadinto_pieces(view, offset)
+        number = place & _FILE_MASK
+        file = self._files[number]
+        if file is None or size > self._stretch - (offset & self._mask):
+            return self._preadinto_pieces(view, offset)
+        try:
+            done = os.preadv(file.fd, (view,), offset + place - number)
+        except OSError:
+            done = -1
+        if done != size:
+            self._fill(view, offset, zeroed=False)
+        return size
+
+    def extents(self, offset: int, length: int | None) -> Iterator[Extent]:
+        """The map of `length` bytes from `offset` on, or up to the end."""
+        self._check(offset)
+        if length is not None and length < 0:
+            raise ValueError(f"negative length {length}")
+        rest = max(self._size - offset, 0)
+        return extents(self._layers, offset, rest if length is None else min(length, rest))
+
+    def lose(self, offset: int, depth: int, size: int, kind: Kind) -> None:
+        """What a read does at a run that is no data: nothing where it is zeros, else raise or record it in `lost`."""
+        if kind is Kind.ZERO or (kind is Kind.ABSENT and not self._layers[depth].has_parent):
+            return
+        error = self._error(offset, depth, size, kind)
+        if self._lost is None:
+            raise error
+        self._lost.add(offset, size, depth, error)
+
+    def close(self) -> None:
+        """Have all further reads raise `ValueError`; the files are not its own."""
+        self._closed = True
+        self._pages = {}  # so that every read comes by `_check`
+
+    def _check(self, offset: int) -> None:
+        if self._closed:
+            raise ValueError("I/O operation on closed file")
+        if offset < 0:
+            raise ValueError(f"negative offset {offset}")
+
+    def _piece(self, offset: int, end: int) -> tuple[DescriptorSource | None, int, int]:
+        """The file, the offset in it and the end of what can be read at once from `offset` on; no file: by runs."""
+        place = self._place(offset)
+        stop = (offset | self._mask) + 1
+        while stop < end and self._place(stop) == place:
+            stop += self._stretch
+        number = place & _FILE_MASK
+        return self._files[number], offset + place - number, min(stop, end)
+
+    def _place(self, offset: int) -> int:
+        """The place of the stretch with the byte at `offset`."""
+        page = self._pages.get(offset >> self._page_shift)
+        if page is None:
+            if len(self._pages) >= _MAX_PAGES:
+                self._pages.clear()
+            page = self._pages[offset >> self._page_shift] = _EMPTY_PAGE[:]
+        index = offset >> self._shift & _PAGE_MASK
+        if page[index] == _UNKNOWN:
+            page[index] = self._find_place(offset & ~self._mask)
+        return page[index]
+
+    def _find_place(self, start: int) -> int:
+        if start + self._stretch > self._size:
+            return _BY_RUNS
+        _, depth, (length, kind, where) = next(chain_runs(self._layers, start, self._stretch))
+        if kind is not Kind.DATA or length < self._stretch:
+            return _BY_RUNS
+        file = self._layers[depth].source.file_of(where, length)
+        if file is None:
+            return _BY_RUNS
+        self._files[depth + 2] = file
+        return where - start + depth + 2
+
+    def _pread_pieces(self, size: int, offset: int) -> bytes:
+        self._check(offset)
+        if size < 0:
+            raise ValueError(f"negative size {size}")
+        end = min(offset + size, self._size)
+        parts = []
+        while offset < end:
+            file, where, stop = self._piece(offset, end)
+            data = b"" if file is None else _read(file, stop - offset, where)
+            parts.append(data or self._pread_runs(stop - offset, offset))
+            offset = stop
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _preadinto_pieces(self, view: memoryview, offset: int) -> int:
+        self._check(offset)
+        view = view[: max(self._size - offset, 0)]
+        end, at = offset + len(view), offset
+        while at < end:
+            file, where, stop = self._piece(at, end)
+            part = view[at - offset : stop - offset]
+            if file is None or not _read_into(file, part, where):
+                self._fill(part, at, zeroed=False)
+            at = stop
+        return len(view)
+
+    def _pread_runs(self, size: int, offset: int) -> bytes:
+        first = next(chain_runs(self._layers, offset, size), None)
+        if first is None:
+            return b""
+        _, depth, (length, kind, where) = first
+        if length < size:
+            buffer = bytearray(size)
+            self._fill(memoryview(buffer), offset, zeroed=True)
+            return bytes(buffer)
+        if kind is Kind.DATA:
+            return self._layers[depth].source.read_at(where, size)
+        self.lose(offset, depth, size, kind)
+        return bytes(size)
+
+    def _fill(self, view: memoryview, offset: int, *, zeroed: bool) -> None:
+        """Fill by runs; `zeroed` if all is zeros already. In a chain in steps, since sectors may take turns there."""
+        end, at = offset + len(view), offset
+        while at < end:
+            stop = min((at | _STEP_MASK) + 1, end) if len(self._layers) > 1 else end
+            part = view[at - offset : stop - offset]
+            if not self._mix(part, at):
+                self._fill_runs(part, at, zeroed=zeroed)
+            at = stop
+
+    def _fill_runs(self, view: memoryview, offset: int, *, zeroed: bool) -> None:
+        for start, depth, (size, kind, where) in chain_runs(self._layers, offset, len(view)):
+            part = view[start - offset : start - offset + size]
+            if kind is Kind.DATA:
+                self._layers[depth].source.read_into(part, where)
+                continue
+            self.lose(start, depth, size, kind)
+            if not zeroed:
+                fill_zeros(part)
+
+    def _mix(self, view: memoryview, offset: int) -> bool:
+        """Fill from a partially present block of short stretches and from what lies below it in one piece: read both
+        whole, then put together what belongs to whom. False where that is not so, and nothing is done."""
+        depth, size = 0, len(view)
+        if size < _SMALLEST_MIX:
+            return False
+        while depth + 1 < len(self._layers) and self._layers[depth].run_at(offset, size)[:2] == (size, Kind.ABSENT):
+            depth += 1
+            if offset + size > self._layers[depth].size:
+                return False
+        mixture = self._layers[depth].mixture_at(offset, size) if depth + 1 < len(self._layers) else None
+        if mixture is None:
+            return False
+        _, below, (length, kind, where) = next(chain_runs(self._layers, offset, size, depth + 1))
+        if length < size or kind is Kind.ERROR or (kind is Kind.ABSENT and self._layers[below].has_parent):
+            return False
+        other = memoryview(bytearray(size))
+        try:
+            self._layers[depth].source.read_into(view, mixture[0])
+            if kind is Kind.DATA:
+                self._layers[below].source.read_into(other, where)
+        except OSError:  # perhaps of bytes that nobody needs
+            fill_zeros(view)
+            return False
+        for start, end in mixture[1]:
+            view[start:end] = other[start:end]
+        return True
+
+    def _error(self, offset: int, depth: int, size: int, kind: Kind) -> VhdxError:
+        if kind is Kind.ERROR:
+            return layer_error(self._layers, depth, offset)
+        message = f"the {size} bytes at {offset:#x} of the disk are in the parent of {self._layers[depth].source.name}"
+        return breach("parent.absent", f"{message}, which is not open")
+
+
+def _read(file: DescriptorSource, size: int, where: int) -> bytes:
+    """All of it in one call, or nothing."""
+    try:
+        data = os.pread(file.fd, size, where)
+    except OSError:  # closed, or out of order; who reads by runs is told what it is
+        return b""
+    return data if len(data) == size else b""
+
+
+def _read_into(file: DescriptorSource, buffer: memoryview, where: int) -> bool:
+    try:
+        return os.preadv(file.fd, (buffer,), where) == len(buffer)
+    except OSError:
+        return False
+
+
+def _flat(buffer: Any) -> memoryview:
+    """The bytes of a writable buffer of any shape and item size."""
+    view = memoryview(buffer)
+    if view.readonly:
+        raise TypeError("a writable buffer is expected")
+    return view.cast("B") if view.nbytes else memoryview(bytearray())

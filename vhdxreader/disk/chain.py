@@ -1,0 +1,294 @@
+"""Opening an image together with its parents, each found and verified before a byte of it is served [2.6.2.6].
+
+In: a path or file object, and where parents may come from. Out: a `VirtualDisk`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias, cast, get_args
+
+from .. import spec
+from ..errors import ParentError, Tried, VhdxError
+from ..files.source import AnyPath, PathOrFile, Source, open_regular, open_source
+from ..format import header as headers
+from ..format.header import Header
+from ..format.parent_locator import ParentLocator
+from ..format.rules import Findings, breach
+from .image import VhdxImage
+from .parent_search import NamedPolicy, Place, places
+from .virtual_disk import VirtualDisk
+
+Parent: TypeAlias = "PathOrFile | VirtualDisk"
+Parents: TypeAlias = "Parent | Sequence[Parent] | None"
+Errors: TypeAlias = Literal["raise", "zero"]
+Policy: TypeAlias = "NamedPolicy | Callable[[ParentLocator], Parent | None] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The files of a chain that could be opened, child first.
+
+    Whoever asked for it closes `opened`; `borrowed`, behind them, are those of a disk that was given as the parent.
+    `error` says why there is no further parent where one should be; None for a whole chain, and for one that was not to
+    be followed.
+    """
+
+    opened: tuple[VhdxImage, ...]
+    borrowed: tuple[VhdxImage, ...]
+    error: VhdxError | None
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for image in self.opened:
+            image.close()
+
+
+def open_disk(
+    file: PathOrFile,
+    *,
+    parent: Parents = None,
+    parents: Policy = "relative",
+    log: str = "replay",
+    errors: Errors = "raise",
+) -> VirtualDisk:
+    """The virtual disk in an image; see `vhdxreader.open`. Each file of the chain is opened alike."""
+    if errors not in get_args(Errors):
+        raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
+    chain = open_chain(file, parent=parent, parents=parents, log=log)
+    if chain.error is not None:
+        chain.close()
+        raise chain.error
+    return VirtualDisk(chain.opened, chain.borrowed, salvage=errors == "zero")
+
+
+def open_chain(file: PathOrFile, *, parent: Parents = None, parents: Policy = "relative", log: str = "replay") -> Chain:
+    """As much of a chain as can be opened; see `vhdxreader.open`.
+
+    Raises only what is wrong with the child itself, or with the arguments.
+    """
+    if not (parents is None or callable(parents) or parents in get_args(NamedPolicy)):
+        raise ValueError(f"parents is {parents!r}, expected {get_args(NamedPolicy)}, None or a callable")
+    given = _in_order(parent)
+    if any(isinstance(disk, VirtualDisk) for disk in given[:-1]):
+        raise ValueError("a disk given as the parent brings its own parents and must come last")
+    opener = _Opener(parents, partial(VhdxImage, log=log))
+    try:
+        error = opener.run(file, given)
+    except BaseException:
+        for image in opener.opened:
+            image.close()
+        raise
+    return Chain(tuple(opener.opened), opener.borrowed, error)
+
+
+def _in_order(parent: Parents) -> list[Parent]:
+    if parent is None:
+        return []
+    return list(parent) if isinstance(parent, (list, tuple)) else [cast("Parent", parent)]
+
+
+class _NotTakenError(Exception):
+    """Why a place does not serve; a `mismatch` if a file was found there, but is another than the parent."""
+
+    def __init__(self, reason: str, *, mismatch: bool = False, found: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.mismatch = mismatch
+        self.found = found
+
+
+class _Opener:
+    """Opens the files of one chain, one after another."""
+
+    def __init__(self, policy: Policy, open_image: Callable[[Source], VhdxImage]) -> None:
+        self.opened: list[VhdxImage] = []
+        self.borrowed: tuple[VhdxImage, ...] = ()
+        self._policy = policy
+        self._open_image = open_image
+        self._root: str | None = None
+        self._identities: set[Hashable] = set()
+
+    def run(self, file: PathOrFile, given: Sequence[Parent]) -> VhdxError | None:
+        """Open the child, then its ancestors; why that ended before the chain's end, if it did."""
+        child = self._open_first(file)
+        if child.path is not None:
+            self._root = os.path.realpath(os.path.dirname(os.path.abspath(child.path)))
+        try:
+            for parent in given:
+                self._follow(self.opened[-1], parent)
+            while self._policy is not None and not self.borrowed and self.opened[-1].parent_locator is not None:
+                self._follow(self.opened[-1], None)
+        except VhdxError as error:
+            return error
+        return None
+
+    def _follow(self, child: VhdxImage, given: Parent | None) -> None:
+        """Open the parent of `child`: the one `given`, or the first place that serves."""
+        locator = child.parent_locator
+        if locator is None:
+            raise breach("parent.unexpected", f"{child.name} has no parent, but one was given")
+        self._check_depth(1)
+        if given is not None:
+            self._settle(child, locator, "parent=", given)
+        elif callable(self._policy):
+            self._settle(child, locator, "parents=", self._policy(locator))
+        elif self._policy is not None:
+            self._search(child, locator, self._policy)
+
+    def _settle(self, child: VhdxImage, locator: ParentLocator, key: str, given: Parent | None) -> None:
+        """Take what the caller gave."""
+        try:
+            if given is None:
+                raise _NotTakenError("nothing was given", found=False)
+            self._take(child, locator, given)
+        except _NotTakenError as problem:
+            problems = [(Place(key, _name(given)), problem)]
+        else:
+            return
+        raise _parent_error(child, problems)
+
+    def _search(self, child: VhdxImage, locator: ParentLocator, policy: NamedPolicy) -> None:
+        """Take the first place of the locator that serves."""
+        problems = []
+        for place in places(locator, child.path, policy, self._root):
+            try:
+                if place.reason is not None:
+                    raise _NotTakenError(place.reason, found=False)
+                self._take(child, locator, place.path)
+            except _NotTakenError as problem:
+                problems.append((place, problem))
+            else:
+                if place.other_case:
+                    _add_case_finding(child, place)
+                return
+        raise _parent_error(child, problems)
+
+    def _take(self, child: VhdxImage, locator: ParentLocator, file: Parent) -> None:
+        """Make `file` the parent of `child`, or raise `_NotTakenError`."""
+        if isinstance(file, VirtualDisk):
+            if file.closed:
+                raise ValueError("the disk given as the parent is closed")
+            for image in file.images:
+                self._reject_cycle(image.identity)
+            _check_linkage(locator, file.image.header)
+            _check_sector_size(child, file.image)
+            self._check_depth(len(file.images))
+            self.borrowed = file.images
+            child.parent = file.image
+        else:
+            child.parent = self._open_parent(child, locator, file)
+
+    def _open_parent(self, child: VhdxImage, locator: ParentLocator, file: PathOrFile) -> VhdxImage:
+        source = _open_untrusted(file) if isinstance(file, (str, bytes, os.PathLike)) else open_source(file)
+        try:
+            self._reject_cycle(source.identity)
+            _check_linkage(locator, _read_header(source))
+            image = self._open_verified(source)
+            _check_sector_size(child, image)
+        except BaseException:
+            source.close()
+            raise
+        return self._adopt(image)
+
+    def _open_verified(self, source: Source) -> VhdxImage:
+        """The image in a file that is the parent, so that what is wrong with it may be said."""
+        try:
+            return self._open_image(source)
+        except VhdxError as error:
+            error.message = f"parent {source.name}: {error.message}"
+            raise
+
+    def _open_first(self, file: PathOrFile) -> VhdxImage:
+        source = open_source(file)
+        try:
+            return self._adopt(self._open_image(source))
+        except BaseException:
+            source.close()
+            raise
+
+    def _adopt(self, image: VhdxImage) -> VhdxImage:
+        self.opened.append(image)
+        self._identities.add(image.identity)
+        return image
+
+    def _reject_cycle(self, identity: Hashable) -> None:
+        if identity in self._identities:
+            raise _NotTakenError("it is in the chain already, which would be a cycle", mismatch=True)
+
+    def _check_depth(self, more: int) -> None:
+        if len(self.opened) + more > spec.MAX_CHAIN_LENGTH:
+            raise breach("parent.depth", f"the chain has more than {spec.MAX_CHAIN_LENGTH} files")
+
+
+def _name(given: Parent | None) -> str:
+    if given is None:
+        return ""
+    if isinstance(given, (str, bytes, os.PathLike)):
+        return os.fsdecode(given)
+    return str(getattr(given, "name", None) or f"<{type(given).__name__}>")
+
+
+def _open_untrusted(path: AnyPath) -> Source:
+    try:
+        return open_regular(path)
+    except FileNotFoundError:
+        raise _NotTakenError("no such file", found=False) from None
+    except (OSError, ValueError) as error:  # ValueError: a name that the system cannot have
+        raise _NotTakenError(getattr(error, "strerror", None) or "not a possible file name") from None
+
+
+def _read_header(source: Source) -> Header:
+    """The current header, of a file of which nothing is known or may be shown yet."""
+    try:
+        header = headers.choose_current(headers.read_headers(source), Findings()) if headers.is_vhdx(source) else None
+    except VhdxError as error:
+        raise _NotTakenError(f"it has no current header (rule {error.rule})") from None
+    except OSError as error:
+        raise _NotTakenError(error.strerror or "it cannot be read") from None
+    if header is None:
+        raise _NotTakenError("it is not a VHDX file")
+    return header
+
+
+def _check_linkage(locator: ParentLocator, header: Header) -> None:
+    if not locator.accepts(header.data_write_guid):
+        also = "" if locator.linkage2 is None else f" or {locator.linkage2}"
+        raise _NotTakenError(
+            f"its DataWriteGuid is not {locator.linkage}{also}: another disk, or changed since the child was made",
+            mismatch=True,
+        )
+
+
+def _check_sector_size(child: VhdxImage, parent: VhdxImage) -> None:
+    ours, other = child.metadata.logical_sector_size, parent.metadata.logical_sector_size
+    if ours != other:
+        raise _NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
+
+
+def _parent_error(child: VhdxImage, problems: list[tuple[Place, _NotTakenError]]) -> ParentError:
+    """The error that lists what was tried; a mismatch if nothing but mismatches was found."""
+    found = [problem for _, problem in problems if problem.found]
+    mismatch = bool(found) and all(problem.mismatch for problem in found)
+    tried = tuple(Tried(place.key, place.path, problem.reason) for place, problem in problems)
+    listed = "; ".join(f"{key} {_printable(place)}: {reason}" for key, place, reason in tried)
+    what = "what was found is not its parent" if mismatch else "its parent was not found"
+    message = f"{child.name}: {what} ({listed or 'its parent locator names no path'})"
+    error = breach("parent.mismatch" if mismatch else "parent.not_found", f"{message}; give it as parent= or --parent")
+    assert isinstance(error, ParentError)
+    error.tried = tried
+    return error
+
+
+def _printable(path: str) -> str:
+    """A path from an untrusted file, of bounded length and without control characters."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in path[:1000])
+
+
+def _add_case_finding(child: VhdxImage, place: Place) -> None:
+    findings = Findings()
+    findings.add("parent.name_case", f"{place.key} differs in case from the name found, {place.path}")
+    child.findings += tuple(findings)

@@ -1,0 +1,140 @@
+"""`VhdxImage`: one opened image file, its structures and its own part of the virtual disk.
+
+In: a source. Out: validated structures, positioned reads, extents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+from .. import spec
+from ..errors import Finding
+from ..files.source import Source
+from ..format.bat import Geometry
+from ..format.header import Header
+from ..format.log_replay import LogMode, LogState
+from ..format.metadata import Metadata
+from ..format.parent_locator import ParentLocator
+from ..format.region_table import RegionTable
+from ..format.rules import Findings
+from ..format.structure_copies import Copy
+from .address_map import Extent
+from .block_reads import Reader
+from .replay_changes import LogChanges, find_changes
+from .structures import read_structures
+
+T = TypeVar("T")
+
+
+class VhdxImage:
+    """An image file, opened read-only: what it says of itself, and the data that is in this one file.
+
+    `headers` and `region_tables` hold both copies, each with its value or the reason why it is not valid; `header` and
+    `region_table` are those in use. `log` is None where there was nothing to replay. `findings` are the deviations that
+    were tolerated at opening. `parent_locator` is None unless the disk is a differencing one; `parent` is the opened
+    parent, given by whoever opened the chain. `file_size` is the length of the file in bytes, without what the log's
+    replay adds.
+    """
+
+    file_size: int
+    creator: str
+    headers: tuple[Copy[Header], Copy[Header]]
+    header: Header
+    log: LogState | None
+    region_tables: tuple[Copy[RegionTable], Copy[RegionTable]]
+    region_table: RegionTable
+    metadata: Metadata
+    parent_locator: ParentLocator | None
+    geometry: Geometry
+
+    def __init__(self, source: Source, *, log: str = "replay") -> None:
+        """Read and validate everything but BAT and payload [2.2, 2.3, 2.6]. The image closes `source`.
+
+        `log` is "replay", "refuse" or "ignore", as for `vhdxreader.open`.
+        """
+        mode = LogMode(log)
+        findings = Findings()
+        self.file_size = source.size
+        found = read_structures(source, findings, mode)
+        self._source = found.source
+        self.identity = source.identity
+        self.creator = found.creator
+        self.headers = found.headers
+        self.header = _needed(found.header)
+        self.log = found.log
+        self.region_tables = found.region_tables
+        self.region_table = _needed(found.region_table)
+        self.metadata = _needed(found.metadata)
+        self._metadata_region = found.regions[spec.REGION_METADATA]
+        self.parent_locator = found.parent_locator
+        self.map = _needed(found.map)
+        self.bat = self.map.bat
+        self.geometry = self.bat.geometry
+        self.findings: tuple[Finding, ...] = tuple(findings)
+        self.parent: VhdxImage | None = None
+        self._reader = Reader((self.map,))
+
+    @property
+    def size(self) -> int:
+        """Size of the virtual disk in bytes [2.6.2.2]."""
+        return self.geometry.virtual_disk_size
+
+    @property
+    def name(self) -> str:
+        """The image's path, or the name of the file object it was opened as."""
+        return self._source.name
+
+    @property
+    def path(self) -> str | None:
+        """The image's path; None if it was opened as a file object."""
+        return self._source.path
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """The `size` bytes at `offset` of the virtual disk, from this one file; less only at the disk's end.
+
+        Moves nothing, safe for threads. Raises `CorruptImageError` or `TruncatedImageError` where the image does not
+        hold what it should, `ParentNotFoundError` where the bytes are its parent's.
+        """
+        return self._reader.pread(size, offset)
+
+    def preadinto(self, buffer: Any, offset: int) -> int:
+        """As `pread`, into a writable buffer; how many bytes."""
+        return self._reader.preadinto(buffer, offset)
+
+    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
+        """What this one file says of the bytes from `offset` on, in order and without gaps; `length` bytes or up to the
+        end. What its parent has is ABSENT."""
+        return self._reader.extents(offset, length)
+
+    def allocated_blocks(self) -> int:
+        """How many payload blocks have space in the file. Reads the whole BAT."""
+        return self.bat.count_present()
+
+    def log_changes(self) -> LogChanges | None:
+        """What the log's replay changed; None where there was none. Reads what was changed."""
+        if self.log is None or self.log.overlay is None:
+            return None
+        return find_changes(self.log.overlay, self._metadata_region, self.bat)
+
+    def close(self) -> None:
+        """Close the file if it was opened by its path. What needs the file raises `ValueError` from then on."""
+        self._source.close()
+
+    def __enter__(self) -> VhdxImage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"
+
+
+def _needed(value: T | None) -> T:
+    """What is there, since strict `Findings` raised where it is not."""
+    assert value is not None
+    return value

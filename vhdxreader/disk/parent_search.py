@@ -1,0 +1,108 @@
+"""Where a parent may be: from the paths in a locator to the paths to try. Opens nothing.
+
+In: a parent locator, the child's path, a policy. Out: places, each with the reason if it is not to be tried. The
+locator is not to be trusted, and its paths are Windows paths.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ..format.parent_locator import ParentLocator
+
+NamedPolicy: TypeAlias = Literal["relative", "inside", "all"]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DRIVE = re.compile(r"[A-Za-z]:")
+# On a drive, on a volume, on a share: no device (\\.\ or \\?\GLOBALROOT), no pipe.
+_WINDOWS_FILE = re.compile(
+    r"(\\\\\?\\)?[A-Za-z]:\\|\\\\\?\\Volume\{[0-9A-Fa-f-]{36}\}\\|\\\\\?\\UNC\\|\\\\(?![?.]\\)[^\\]+\\[^\\]+\\"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path to try, found under `key` of the locator; not to be tried if there is a `reason`."""
+
+    key: str
+    path: str
+    reason: str | None = None
+    other_case: bool = False  # whether the name is spelled otherwise than in the locator
+
+
+def places(
+    locator: ParentLocator, child: str | None, policy: NamedPolicy, root: str | None, *, windows: bool = os.name == "nt"
+) -> Iterator[Place]:
+    """The places to try, in order [2.6.2.6.3].
+
+    `child` is the path of the child, None if it has none; `root` is the folder of the chain's first file.
+    """
+    relative = list(_relative(locator.relative_path, child, policy, root, windows))
+    yield from relative
+    for key, value in (("volume_path", locator.volume_path), ("absolute_win32_path", locator.absolute_win32_path)):
+        if value is not None:
+            yield Place(key, value, _absolute_problem(value, policy, windows))
+    for place in relative:
+        if place.reason is None:
+            for path in _other_cases(place.path):
+                yield Place(place.key, path, _outside(path, policy, root), other_case=True)
+
+
+def _relative(
+    value: str | None, child: str | None, policy: NamedPolicy, root: str | None, windows: bool
+) -> Iterator[Place]:
+    """From the child's folder, as its path was given and with symbolic links resolved."""
+    if value is None:
+        return
+    parts = value.replace("\\", "/")
+    if parts.startswith("/") or _DRIVE.match(parts) or _URL.match(parts) or (windows and ":" in parts):
+        yield Place("relative_path", value, "not a relative path, not followed")
+    elif child is None:
+        yield Place("relative_path", value, "the child is a file object and has no folder")
+    else:
+        folders = (os.path.dirname(os.path.abspath(child)), os.path.dirname(os.path.realpath(child)))
+        for folder in dict.fromkeys(folders):
+            path = os.path.normpath(os.path.join(folder, *parts.split("/")))
+            yield Place("relative_path", path, _outside(path, policy, root))
+
+
+def _outside(path: str, policy: NamedPolicy, root: str | None) -> str | None:
+    if policy != "inside":
+        return None
+    try:
+        if root is not None and os.path.realpath(path).startswith(os.path.join(root, "")):
+            return None
+    except ValueError:
+        return "not a possible file name"
+    return 'outside the first child\'s folder, followed only with parents="relative" or "all"'
+
+
+def _absolute_problem(value: str, policy: NamedPolicy, windows: bool) -> str | None:
+    if windows and not _WINDOWS_FILE.match(value):
+        return "not a path on a drive, a volume or a share, not followed"
+    if not windows and (not value.startswith("/") or value.startswith("//")):
+        return "a Windows path, which means nothing on this system"
+    return None if policy == "all" else 'an absolute path, followed only with parents="all"'
+
+
+def _other_cases(path: str) -> Iterator[str]:
+    """What exists under a path that differs from `path` in case only; nothing if `path` itself exists."""
+    folder, missing = path, []
+    while not os.path.lexists(folder) and os.path.dirname(folder) != folder:
+        folder, name = os.path.split(folder)
+        missing.append(name.casefold())
+    found = [folder] if missing else []
+    for name in reversed(missing):
+        found = [os.path.join(above, entry) for above in found for entry in _entries(above) if entry.casefold() == name]
+    yield from found
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

@@ -1,0 +1,139 @@
+"""An image's structures in the order in which they must be read [2.2.2, 2.3.3]: what opening and checking share.
+
+In: a source. Out: what was found. Collecting strictly, everything is there or an error was raised; collecting
+leniently, reading goes on behind every error as far as structures can be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from .. import spec
+from ..files.source import Source
+from ..format import header as headers
+from ..format import region_table as regions
+from ..format.bat import Bat, Geometry
+from ..format.header import Header
+from ..format.log_replay import LogMode, LogState, open_log
+from ..format.metadata import Metadata, is_block_size, read_metadata
+from ..format.overlaps import Span, collision
+from ..format.parent_locator import ParentLocator, read_locator
+from ..format.region_table import Region, RegionTable
+from ..format.rules import Findings
+from ..format.structure_copies import Copy
+from .address_map import AddressMap
+
+
+@dataclass(frozen=True, slots=True)
+class Structures:
+    """What an image says of itself. None is what was not found, only where the findings do not raise."""
+
+    source: Source
+    creator: str
+    headers: tuple[Copy[Header], Copy[Header]]
+    header: Header | None
+    log: LogState | None  # of an image that was not closed cleanly
+    region_tables: tuple[Copy[RegionTable], Copy[RegionTable]]
+    region_table: RegionTable | None
+    regions: dict[UUID, Region]  # the known ones
+    metadata: Metadata | None
+    parent_locator: ParentLocator | None  # of a differencing disk
+    map: AddressMap | None
+
+    @property
+    def is_vhdx(self) -> bool:
+        """Whether it is a VHDX file at all: by the signature, or by any valid header or region table."""
+        copies = (*self.headers, *self.region_tables)
+        return headers.is_vhdx(self.source) or any(copy.value is not None for copy in copies)
+
+
+def read_structures(source: Source, findings: Findings, mode: LogMode) -> Structures:
+    """Read and validate everything but BAT and payload; `mode` says what to do with a log that must be replayed."""
+    creator = headers.read_creator(source, findings)
+    if source.size % spec.MB:
+        findings.add("file.size", f"the file has {source.size} bytes, no multiple of 1 MB", source.size)
+    both_headers = headers.read_headers(source)
+    header = headers.choose_current(both_headers, findings)
+    span = log = None
+    if header is not None:
+        headers.validate(header, source.size, findings)
+        span = _log_span(header, source.size)
+        log = open_log(source, header, mode, findings)
+    if log is not None and log.overlay is not None:
+        source = log.overlay
+    both_tables = regions.read_region_tables(source)
+    table = regions.choose_table(both_tables, findings)
+    known = {} if table is None else regions.find_regions(table, source.size, findings)
+    if table is not None:
+        _validate_overlaps(table, span, log, findings)
+    metadata = _read_metadata(source, known, findings)
+    locator = _read_locator(source, metadata, findings)
+    occupied = _occupied(known.values(), span)
+    return Structures(
+        source=source,
+        creator=creator,
+        headers=both_headers,
+        header=header,
+        log=log,
+        region_tables=both_tables,
+        region_table=table,
+        regions=known,
+        metadata=metadata,
+        parent_locator=locator,
+        map=_address_map(source, known, metadata, occupied, findings),
+    )
+
+
+def _log_span(header: Header, file_size: int) -> Span | None:
+    """The log, if it is where it may be; a log that is not, and has nothing to replay, is in no block's way."""
+    if not header.log_is_in_place(file_size):
+        return None
+    return Span(header.log_offset, header.log_offset + header.log_length, "log", True, header.offset)
+
+
+def _validate_overlaps(table: RegionTable, span: Span | None, log: LogState | None, findings: Findings) -> None:
+    """No region overlaps another or the log; where that is not replayed, its place changes nothing."""
+    replayed = log is not None and log.is_replayed
+    regions.validate_overlaps(table.regions, span if replayed else None, findings)
+    if span is None or replayed:
+        return
+    for region in table.regions:
+        if collision([span], region.offset, region.end):
+            findings.add("header.log_location_unused", f"the log overlaps region {region.name}", span.origin)
+
+
+def _read_metadata(source: Source, known: dict[UUID, Region], findings: Findings) -> Metadata | None:
+    region = known.get(spec.REGION_METADATA)
+    return None if region is None else read_metadata(source, region, findings)
+
+
+def _read_locator(source: Source, metadata: Metadata | None, findings: Findings) -> ParentLocator | None:
+    if metadata is None or not metadata.has_parent or metadata.parent_locator is None:
+        return None
+    return read_locator(source, metadata.parent_locator, findings)
+
+
+def _address_map(
+    source: Source, known: dict[UUID, Region], metadata: Metadata | None, occupied: list[Span], findings: Findings
+) -> AddressMap | None:
+    region = known.get(spec.REGION_BAT)
+    if metadata is None or region is None:
+        return None
+    block, sector = metadata.block_size, metadata.logical_sector_size
+    if not is_block_size(block) or sector not in spec.SECTOR_SIZES:
+        return None
+    geometry = Geometry(metadata.virtual_disk_size, block, sector, metadata.has_parent)
+    needed = geometry.entries * spec.BAT_ENTRY_SIZE
+    if region.length < needed:
+        message = f"the BAT region has {region.length:#x} bytes, {needed:#x} are needed"
+        findings.add("bat.too_small", message, region.entry_offset)
+    return AddressMap(Bat(source, region.offset, geometry), source, occupied)
+
+
+def _occupied(known: Iterable[Region], log: Span | None) -> list[Span]:
+    """What no block may overlap [2.4]."""
+    spans = [Span(0, spec.HEADER_SECTION_SIZE, "header section", True, 0)]
+    spans += [Span(r.offset, r.end, f"{r.name} region", True, r.entry_offset) for r in known]
+    return spans if log is None else [*spans, log]

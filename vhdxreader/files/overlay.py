@@ -1,0 +1,159 @@
+"""A source as it is after writes that were only made in memory: what replaying a log gives."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .. import spec
+from ..errors import TruncatedImageError
+from .range_union import Ranges
+from .source import DescriptorSource, Source, fill_zeros
+
+_SIZE = spec.LOG_SECTOR_SIZE
+_SHIFT = _SIZE.bit_length() - 1
+_EDGES = spec.LEADING_BYTES + spec.TRAILING_BYTES
+_BASE, _ZERO = -1, -2  # what a piece comes from, where it is not the index of a sector
+
+
+@dataclass(frozen=True, slots=True)
+class Sectors:
+    """Sectors of 4 KB that replace the base's, ascending and each there once.
+
+    Sector `numbers[i]` of the file has its content at `positions[i]` of the base, a data sector [2.3.1.4], except for
+    the leading and trailing bytes, which are `edges[12 * i:12 * i + 12]`.
+    """
+
+    numbers: Sequence[int]
+    positions: Sequence[int]
+    edges: bytes
+
+
+class OverlaySource(Source):
+    """`base` with ranges of zeros over it and sectors over both, grown to `size` with zeros. `zeros` are in sectors.
+
+    What is not overlaid goes to the base as it is, without a copy. The overlay closes its base.
+    """
+
+    def __init__(self, base: Source, size: int, zeros: Ranges, sectors: Sectors) -> None:
+        self.name = base.name
+        self.path = base.path
+        self.identity = base.identity
+        self.size = max(size, base.size)
+        self.zeros = zeros
+        self.sectors = sectors
+        self._base = base
+        firsts = [*sectors.numbers[:1], *zeros.starts[:1]]
+        lasts = [*(number + 1 for number in sectors.numbers[-1:]), *zeros.ends[-1:]]
+        self._first = min(firsts, default=0) << _SHIFT
+        self._last = max(lasts, default=0) << _SHIFT
+
+    @property
+    def base(self) -> Source:
+        """What lies below: the file as it is."""
+        return self._base
+
+    def is_overlaid(self, offset: int, size: int) -> bool:
+        """Whether any of the `size` bytes at `offset` are not the base's."""
+        end = offset + size
+        if end > self._base.size:
+            return True
+        if end <= self._first or offset >= self._last:
+            return False
+        zeros, numbers = self.zeros, self.sectors.numbers
+        sector = offset >> _SHIFT
+        i = bisect_right(zeros.ends, sector)
+        if i < len(zeros.starts) and zeros.starts[i] << _SHIFT < end:
+            return True
+        i = bisect_left(numbers, sector)
+        return i < len(numbers) and numbers[i] << _SHIFT < end
+
+    def overlaid_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range that are not the base's, in order; neighbours are not joined."""
+        for at, stop, origin in self._pieces(start, min(end, self.size)):
+            if origin != _BASE:
+                yield at, stop
+            elif stop > self._base.size:
+                yield max(at, self._base.size), stop
+
+    def overlaid_bytes(self) -> int:
+        """How many bytes of the file sectors and zeros replace."""
+        zeros = self.zeros
+        alone = sum(not zeros.covers(number) for number in self.sectors.numbers)
+        return (zeros.total() + alone) << _SHIFT
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        if not self.is_overlaid(offset, len(buffer)):
+            self._base.read_into(buffer, offset)
+            return
+        end = offset + len(buffer)
+        if end > self.size:
+            missing = end - max(self.size, offset)
+            raise TruncatedImageError(
+                f"the file ends {missing} bytes before the end of what is read", offset=end - missing
+            )
+        for start, stop, origin in self._pieces(offset, end):
+            part = buffer[start - offset : stop - offset]
+            if origin == _BASE:
+                self._read_base(part, start)
+            elif origin == _ZERO:
+                fill_zeros(part)
+            else:
+                within = start - (self.sectors.numbers[origin] << _SHIFT)
+                part[:] = self._sector(origin)[within : within + len(part)]
+
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:
+        return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)
+
+    def close(self) -> None:
+        self._base.close()
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        count = max(min(len(buffer), self.size - offset), 0)
+        self.read_into(buffer[:count], offset)
+        return count
+
+    def _pieces(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """The range from `start` up to `end`, cut by what it comes from: sectors lie on top."""
+        numbers = self.sectors.numbers
+        i = bisect_left(numbers, start >> _SHIFT)
+        while start < end:
+            sector_start = numbers[i] << _SHIFT if i < len(numbers) else end
+            if start < sector_start:
+                stop = min(sector_start, end)
+                yield from self._pieces_below(start, stop)
+            else:
+                stop = min(sector_start + _SIZE, end)
+                yield start, stop, i
+                i += 1
+            start = stop
+
+    def _pieces_below(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """The same below the sectors: zeros, else the base."""
+        starts, ends = self.zeros
+        i = bisect_right(ends, start >> _SHIFT)
+        while start < end:
+            zeros_start = starts[i] << _SHIFT if i < len(starts) else end
+            if start < zeros_start:
+                stop = min(zeros_start, end)
+                yield start, stop, _BASE
+            else:
+                stop = min(ends[i] << _SHIFT, end)
+                yield start, stop, _ZERO
+                i += 1
+            start = stop
+
+    def _read_base(self, part: memoryview, start: int) -> None:
+        """The base's bytes, and zeros behind its end."""
+        inside = max(min(len(part), self._base.size - start), 0)
+        if inside:
+            self._base.read_into(part[:inside], start)
+        fill_zeros(part[inside:])
+
+    def _sector(self, index: int) -> bytes:
+        """The 4 KB that a data sector and its descriptor stand for [2.3.1.4]."""
+        data = self._base.read_at(self.sectors.positions[index], _SIZE)
+        edges = self.sectors.edges[_EDGES * index : _EDGES * (index + 1)]
+        leading, trailing = edges[: spec.LEADING_BYTES], edges[spec.LEADING_BYTES :]
+        return leading + data[spec.LEADING_BYTES : _SIZE - spec.TRAILING_BYTES] + trailing

@@ -1,0 +1,249 @@
+"""Where an image's bytes come from: positioned, exact reads that move nothing and may run in parallel.
+
+In: a path or a binary file object. Out: a `Source`.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator
+from typing import BinaryIO, TypeAlias
+
+from ..errors import TruncatedImageError
+
+AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+PathOrFile: TypeAlias = "AnyPath | BinaryIO"
+
+_ZEROS = memoryview(bytes(1 << 20))
+
+# A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
+_OPEN_FLAGS = os.O_RDONLY
+for _flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
+    _OPEN_FLAGS |= getattr(os, _flag, 0)
+
+
+class Source(ABC):
+    """Bytes at offsets from 0 to `size`, as they were when the source was opened. Safe for threads."""
+
+    name: str  # for messages
+    path: str | None  # None where there is no path
+    size: int
+    identity: Hashable  # equal for two sources of one file, as far as can be told: `file_identity`, if it is one
+
+    @abstractmethod
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        """Fill the start of the buffer, at least one byte unless at the end; how many bytes."""
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill the buffer with the bytes at `offset`; `TruncatedImageError` where the file has less."""
+        done = self._read_some(buffer, offset)
+        while done < len(buffer):
+            count = self._read_some(buffer[done:], offset + done)
+            if count <= 0:
+                raise TruncatedImageError(
+                    f"the file ends {len(buffer) - done} bytes before the end of what is read", offset=offset + done
+                )
+            done += count
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """The `size` bytes at `offset`, never less."""
+        if size > max(self.size - offset, 0):  # before anything is allocated
+            raise TruncatedImageError(f"{size} bytes are expected, but the file ends at {self.size:#x}", offset=offset)
+        buffer = bytearray(size)
+        self.read_into(memoryview(buffer), offset)
+        return bytes(buffer)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
+        yield start, end
+
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:  # noqa: ARG002  # for those that have one
+        """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the source itself opened. Further reads raise `ValueError`."""
+
+
+class DescriptorSource(Source):
+    """A file that this object opened itself, read with `pread`. `fd` is its descriptor, -1 when it is closed."""
+
+    def __init__(self, path: AnyPath, *, only_regular: bool = False) -> None:
+        self.path = self.name = os.fsdecode(path)
+        self.fd = os.open(path, _OPEN_FLAGS)
+        try:
+            status = os.fstat(self.fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.name)
+            if only_regular:
+                _check_regular(status)
+            self.identity = file_identity(status)
+            self.size = _seekable_size(self.fd, self.name)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        if self.fd < 0:
+            raise ValueError("I/O operation on closed image")
+        return os.preadv(self.fd, (buffer,), offset)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        return _data_ranges(self.fd, start, end)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if offset + size <= self.size and self.fd >= 0:
+            data = os.pread(self.fd, size, offset)
+            if len(data) == size:
+                return data
+        return super().read_at(offset, size)
+
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:
+        return self if offset + size <= self.size else None
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if getattr(self, "fd", -1) >= 0:
+            self.close()
+
+
+class FileObjectSource(Source):
+    """A file object, read by seeking under a lock.
+
+    It is borrowed unless it has the `path` that it was opened by: never closed, but put back to where it stood.
+    """
+
+    def __init__(self, file: BinaryIO, *, path: str | None = None) -> None:
+        self.path = path
+        self.name = path or str(getattr(file, "name", None) or f"<{type(file).__name__}>")
+        self._file = file
+        # The object's address is unique while it lives, and it is held here.
+        self.identity: Hashable = file_identity(os.fstat(raw.fileno())) if (raw := self._raw()) else id(file)
+        self._lock = threading.Lock()
+        self._position = file.tell()
+        file.seek(0, os.SEEK_END)  # which may give None, as mmap's does
+        self.size = file.tell()
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        with self._lock:
+            self._file.seek(offset)
+            return _read_into(self._file, buffer)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        raw = self._raw()
+        if raw is None:
+            return super().data_ranges(start, end)
+        with self._lock:
+            position = raw.tell()
+            ranges = list(_data_ranges(raw.fileno(), start, end))
+            raw.seek(position)  # a buffer around it relies on that
+        return iter(ranges)
+
+    def _raw(self) -> io.FileIO | None:
+        """The file itself, if it is one: a subclass, or what wraps a file, need not show the file's own bytes."""
+        raw = getattr(self._file, "raw", self._file)
+        return raw if type(raw) is io.FileIO else None
+
+    def close(self) -> None:
+        if self.path is not None:
+            self._file.close()
+        elif not getattr(self._file, "closed", False):
+            self._file.seek(self._position)
+
+
+def open_source(file: PathOrFile) -> Source:
+    """A source over a path, which it opens and closes, or a seekable binary file object, which it borrows."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return _open_path(file)
+    if not hasattr(file, "read") or hasattr(file, "encoding"):
+        raise TypeError(f"a path or a binary file object is expected, not {type(file).__name__}")
+    if hasattr(file, "seekable") and not file.seekable():
+        raise io.UnsupportedOperation("the file object is not seekable")
+    return FileObjectSource(file)
+
+
+def open_regular(path: AnyPath) -> Source:
+    """A source over a path that may name anything: `OSError` unless it is a regular file, before a byte is read.
+
+    A device or a pipe is not even opened, unless it takes the file's place at this very moment.
+    """
+    _check_regular(os.stat(path))
+    return _open_path(path, only_regular=True)
+
+
+def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
+    if hasattr(os, "preadv"):
+        return DescriptorSource(path, only_regular=only_regular)
+    file = io.FileIO(path)
+    try:
+        if only_regular:
+            _check_regular(os.fstat(file.fileno()))
+        return FileObjectSource(file, path=os.fsdecode(path))
+    except BaseException:
+        file.close()
+        raise
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
+def file_identity(status: os.stat_result) -> tuple[int, int]:
+    """The device that a file is on, and its inode; for a block device, which may have many nodes, itself and 0."""
+    if stat.S_ISBLK(status.st_mode):
+        return status.st_rdev, 0
+    return status.st_dev, status.st_ino
+
+
+def fill_zeros(buffer: memoryview) -> None:
+    """Make all bytes of a buffer zero."""
+    for start in range(0, len(buffer), len(_ZEROS)):
+        part = buffer[start : start + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]
+
+
+def _data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Moves the descriptor's position."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield start, end
+        return
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            # ENXIO: nothing but a hole up to the file's end. If that is nearer by now, let a read meet it.
+            if error.errno != errno.ENXIO or os.fstat(fd).st_size < end:
+                yield start, end
+            return
+        hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        if start < hole:
+            yield start, hole
+        start = hole
+
+
+def _seekable_size(fd: int, name: str) -> int:
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    except OSError as error:  # which does not say what it is about
+        raise OSError(error.errno, "the file is not seekable", name) from error
+
+
+def _read_into(file: BinaryIO, buffer: memoryview) -> int:
+    if hasattr(file, "readinto"):
+        return file.readinto(buffer) or 0
+    data = file.read(len(buffer))
+    if len(data) > len(buffer):
+        raise OSError(f"{type(file).__name__}.read gave more than was asked for")
+    buffer[: len(data)] = data
+    return len(data)

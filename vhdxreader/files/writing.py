@@ -1,0 +1,128 @@
+"""Writing: a new file that is there whole or not at all, and all bytes of a buffer to whatever takes bytes.
+
+In: a path, a descriptor or a file object. Out: a file that gets its name when it is whole and on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+import stat
+from collections.abc import Collection, Hashable
+from types import TracebackType
+from typing import BinaryIO
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class WholeFile:
+    """A context in which `fd` is written to; at its end the file gets its name, after an error it is removed.
+
+    Until then it has a name that begins with ".vhdxreader-", in the same folder. A symbolic link is followed. What has
+    the name already is replaced only with `overwrite`, by one with the same permissions; never where its device and
+    inode are in `protected`, nor where it is not a regular file.
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        *,
+        overwrite: bool,
+        protected: Collection[Hashable],
+    ) -> None:
+        self.path = os.path.realpath(os.fsdecode(path))
+        self._overwrite = overwrite
+        replaced = self._check_free(protected)
+        self._folder = os.path.dirname(self.path)
+        self._temporary = os.path.join(self._folder, f".vhdxreader-{os.urandom(8).hex()}.part")
+        mode = 0o666 if replaced is None else replaced.st_mode & 0o777
+        self.fd = self._create(mode)
+        if replaced is not None and hasattr(os, "fchmod"):
+            with contextlib.suppress(OSError):  # without, it is open to fewer only: the umask took them away
+                os.fchmod(self.fd, mode)
+
+    def __enter__(self) -> WholeFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            try:
+                if kind is None:
+                    os.fsync(self.fd)
+            finally:
+                os.close(self.fd)
+            if kind is None:
+                self._name()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._temporary)
+        if kind is None:
+            _sync_folder(self._folder)
+
+    def _create(self, mode: int) -> int:
+        try:
+            return os.open(self._temporary, _FLAGS, mode)
+        except OSError as error:  # the temporary name would tell nobody anything
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    def _check_free(self, protected: Collection[Hashable]) -> os.stat_result | None:
+        """What is there and may be replaced; None where nothing is."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        if (status.st_dev, status.st_ino) in protected:
+            raise shutil.SameFileError(f"{self.path} is the image itself, or one that it needs")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", self.path)
+        if not self._overwrite:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
+        return status
+
+    def _name(self) -> None:
+        if self._overwrite:
+            os.replace(self._temporary, self.path)
+            return
+        try:
+            os.link(self._temporary, self.path)  # unlike a renaming, it never replaces what came there meanwhile
+        except FileExistsError as error:
+            raise FileExistsError(error.errno, error.strerror, self.path) from None
+        except OSError:  # a file system without hard links
+            self._check_free(())
+            os.rename(self._temporary, self.path)
+
+
+def _sync_folder(path: str) -> None:
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(file: BinaryIO, data: memoryview) -> None:
+    """Write all of it: a raw file, such as the standard output of `python -u`, may take only a part at once.
+
+    Raises `BlockingIOError` where the file takes nothing without a wait.
+    """
+    while len(data):
+        count: int | None = file.write(data)
+        if count is None and not isinstance(file, io.RawIOBase):
+            return  # not of the io module, and does not count: it has no other way than to take all
+        if not count:
+            raise BlockingIOError(errno.EAGAIN, "the target takes no more data without a wait")
+        data = data[count:]
+
+
+def write_all_at(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of it at an offset of a descriptor."""
+    os.lseek(fd, offset, os.SEEK_SET)
+    while len(data):
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,182 @@
+"""The block allocation table [2.5]: geometry, and entries paged in on demand.
+
+The only block arithmetic of the project: whatever asks where a byte of the virtual disk lies asks here. Entries are
+plain 64-bit words, since an object for each of the 67 million of a 64 TB disk would cost gigabytes; `spec` has their
+bit layout.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from array import array
+from dataclasses import dataclass
+
+from .. import spec
+from ..files.source import Source
+from .rules import breach
+
+_PAGE_SHIFT = 12  # entries in a page: 4096, of 8 bytes
+_PAGE_ENTRIES = 1 << _PAGE_SHIFT
+_PAGE_MASK = _PAGE_ENTRIES - 1
+_MAX_PAGES = 128  # 4 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a virtual disk is cut into blocks; sizes in bytes, both powers of two."""
+
+    virtual_disk_size: int
+    block_size: int
+    sector_size: int
+    has_parent: bool
+
+    @property
+    def chunk_ratio(self) -> int:
+        """Payload blocks that one sector bitmap block describes [2.4]."""
+        return self.chunk_size // self.block_size
+
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of the virtual disk that one sector bitmap block describes [2.4]."""
+        return spec.SECTORS_PER_BITMAP * self.sector_size
+
+    @property
+    def payload_blocks(self) -> int:
+        return -(-self.virtual_disk_size // self.block_size)
+
+    @property
+    def bitmap_blocks(self) -> int:
+        return -(-self.payload_blocks // self.chunk_ratio)
+
+    @property
+    def entries(self) -> int:
+        """BAT entries that must exist [2.5]: up to the last sector bitmap's if the disk has a parent, else up to the
+        last payload block's."""
+        if self.has_parent:
+            return self.bitmap_blocks * (self.chunk_ratio + 1)
+        return self.payload_blocks + max(self.payload_blocks - 1, 0) // self.chunk_ratio
+
+    def payload_index(self, block: int) -> int:
+        """Index in the BAT of payload block `block`."""
+        return block + block // self.chunk_ratio
+
+    def bitmap_index(self, chunk: int) -> int:
+        """Index in the BAT of sector bitmap block `chunk`."""
+        return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
+
+
+class Bat:
+    """Entries of the BAT as 64-bit words; those of payload blocks in pages that are read when first asked for, of which
+    at most 4 MB are kept.
+
+    Safe for threads.
+    """
+
+    def __init__(self, source: Source, offset: int, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.offset = offset
+        self._source = source
+        self._ratio = geometry.chunk_ratio
+        self._blocks = geometry.payload_blocks
+        self._pages: dict[int, array[int]] = {}
+        self._lock = threading.Lock()
+
+    def word(self, index: int) -> int:
+        """The entry at `index`; `TruncatedImageError` where the file ends before it."""
+        chunk, place = divmod(index, self._ratio + 1)
+        block = chunk * self._ratio + place
+        if place < self._ratio and block < self._blocks:
+            return self.payload(block)
+        if self.entry_offset(index + 1) > self._source.size:
+            raise self._past_end(index)
+        return self.words(index, 1)[0]
+
+    def payload(self, block: int) -> int:
+        """The entry of payload block `block`; `TruncatedImageError` where the file ends before it."""
+        page = self._pages.get(block >> _PAGE_SHIFT)
+        if page is None:
+            page = self._load(block >> _PAGE_SHIFT)
+        try:
+            return page[block & _PAGE_MASK]
+        except IndexError:
+            raise self._past_end(self.geometry.payload_index(block)) from None
+
+    def alike(self, block: int, count: int, step: int) -> int:
+        """How many blocks behind `block`, at most `count`, have entries of which each is the one before plus `step`.
+
+        There may be still more: it does not look further than to the end of the page.
+        """
+        page = self._pages.get(block >> _PAGE_SHIFT)
+        if page is None:
+            page = self._load(block >> _PAGE_SHIFT)
+        place = block & _PAGE_MASK
+        behind = memoryview(page)[place + 1 : place + 1 + count]
+        if step == 0:
+            return _equal(behind, page[place])
+        wanted = range(page[place] + step, page[place] + step * (len(behind) + 1), step)
+        return next(
+            (i for i, (word, other) in enumerate(zip(behind, wanted, strict=True)) if word != other), len(behind)
+        )
+
+    def words(self, first: int, count: int) -> array[int]:
+        """Entries `first` to `first + count`, not kept."""
+        data = self._source.read_at(self.entry_offset(first), count * spec.BAT_ENTRY_SIZE)
+        words = array("Q", data)
+        if sys.byteorder == "big":
+            words.byteswap()
+        return words
+
+    def count_present(self) -> int:
+        """How many payload blocks have space in the file; reads the whole table, a page at a time."""
+        return sum(
+            word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT
+            for number in range(-(-self._blocks // _PAGE_ENTRIES))
+            for word in filter(None, self._payload_words(*self._page_range(number)))
+        )
+
+    def entry_offset(self, index: int) -> int:
+        """File offset of the entry at `index`."""
+        return self.offset + index * spec.BAT_ENTRY_SIZE
+
+    def _load(self, number: int) -> array[int]:
+        """Page `number`, short where the file ends in it."""
+        first, count = self._page_range(number)
+        inside = max(self._source.size - self.entry_offset(first), 0) // spec.BAT_ENTRY_SIZE
+        page = self._payload_words(first, min(count, inside)) if inside else array("Q")
+        with self._lock:
+            while len(self._pages) >= _MAX_PAGES:
+                del self._pages[next(iter(self._pages))]
+            self._pages[number] = page
+        return page
+
+    def _page_range(self, number: int) -> tuple[int, int]:
+        """The first entry of page `number`, and how many its payload blocks stretch over."""
+        block = number << _PAGE_SHIFT
+        first = self.geometry.payload_index(block)
+        return first, self.geometry.payload_index(min(block + _PAGE_ENTRIES, self._blocks) - 1) + 1 - first
+
+    def _payload_words(self, first: int, count: int) -> array[int]:
+        """Entries `first` to `first + count` without those of sector bitmap blocks."""
+        words = self.words(first, count)
+        del words[self._ratio - first % (self._ratio + 1) :: self._ratio + 1]
+        return words
+
+    def _past_end(self, index: int) -> Exception:
+        return breach("region.past_end", f"the file ends before BAT entry {index}", self.entry_offset(index))
+
+
+def _equal(words: memoryview, word: int) -> int:
+    """How many of the first words are `word`."""
+    data = words.tobytes()
+    pattern = word.to_bytes(8, sys.byteorder)
+    first, last = 0, len(data) // 8
+    if data == pattern * last:  # as a rule, and then nothing more is to be looked for
+        return last
+    while last - first > 1:
+        middle = (first + last) // 2
+        if data[8 * first : 8 * middle] == pattern * (middle - first):
+            first = middle
+        else:
+            last = middle
+    return first

@@ -1,0 +1,73 @@
+"""Structures that the file holds twice: each copy is read to its bytes, or to the reason why not.
+
+Serves the headers [2.2.2] and the region tables [2.2.3], which differ in place, size and signature only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ..files.source import Source
+from .checksum import checksum, stored_checksum
+from .rules import Findings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Generic[T]):
+    """Copy `number` (1 or 2) at file offset `offset`: its `value`, or the `rule` it breaks and the `problem`."""
+
+    number: int
+    offset: int
+    value: T | None
+    data: bytes = field(default=b"", repr=False)  # of a valid copy
+    rule: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A structure of `size` bytes with a signature; `rules` is the prefix of the ids of its rules."""
+
+    name: str
+    rules: str
+    offsets: tuple[int, int]
+    size: int
+    signature: bytes
+
+
+def read_copies(source: Source, place: Place, decode: Callable[[bytes, int], T]) -> tuple[Copy[T], Copy[T]]:
+    """Both copies. `decode` gets the bytes of a copy with a right signature and checksum, and its file offset."""
+    first, second = place.offsets
+    return _read_copy(source, place, 1, first, decode), _read_copy(source, place, 2, second, decode)
+
+
+def report_bad_copies(copies: tuple[Copy[T], Copy[T]], place: Place, findings: Findings) -> None:
+    """A finding for each copy that is not valid; the refusal where none is."""
+    for copy in copies:
+        if copy.value is None:
+            findings.add(copy.rule, f"{place.name} {copy.number} is not valid: {copy.problem}", copy.offset)
+    if any(copy.value is not None for copy in copies):
+        return
+    truncated = all(copy.rule.endswith(".truncated") for copy in copies)
+    problems = ", ".join(f"{place.name} {copy.number}: {copy.problem}" for copy in copies)
+    rule = "both_truncated" if truncated else "none_valid"
+    findings.add(f"{place.rules}.{rule}", f"no valid {place.name} ({problems})", copies[0].offset)
+
+
+def _read_copy(source: Source, place: Place, number: int, offset: int, decode: Callable[[bytes, int], T]) -> Copy[T]:
+    def bad(rule: str, problem: str) -> Copy[T]:
+        return Copy(number, offset, None, rule=f"{place.rules}.{rule}", problem=problem)
+
+    if offset + place.size > source.size:
+        return bad("truncated", f"the file ends at {source.size:#x}, before its last byte")
+    data = source.read_at(offset, place.size)
+    if not data.startswith(place.signature):
+        return bad("signature", f"its signature is {data[:4]!r}, not {place.signature!r}")
+    stored, computed = stored_checksum(data), checksum(data)
+    if stored != computed:
+        return bad("checksum", f"its checksum is {stored:#010x}, but its bytes give {computed:#010x}")
+    return Copy(number, offset, decode(data, offset), data)

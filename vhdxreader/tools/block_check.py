@@ -1,0 +1,195 @@
+"""Every block of an image, held against the rules for BAT entries and against all other blocks [2.4, 2.5].
+
+In: what was found of an image. Out: findings and totals. Memory is bounded: the BAT comes in pages, and the space that
+is taken is one bit for each megabyte of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .. import spec
+from ..disk.address_map import AddressMap
+from ..files.source import Source
+from ..format.bat import Bat
+from ..format.overlaps import collision
+from ..format.region_table import Region
+from ..format.rules import Findings
+
+Progress = Callable[[int, int], object]
+
+_PAGE_ENTRIES = 4096
+_MAX_TRACKED = 128 * spec.TB  # of the file: 16 MB of bits; the largest virtual disk needs little more than half of it
+_FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
+_PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
+_FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
+
+
+class SpaceMap:
+    """Which megabytes of the file are taken, one bit each."""
+
+    def __init__(self, file_size: int) -> None:
+        self._end = min(-(-file_size // spec.MB), _MAX_TRACKED // spec.MB)
+        self._bits = bytearray(-(-self._end // 8))
+
+    def take(self, start: int, end: int) -> bool:
+        """Take the bytes from `start` up to `end`, in whole megabytes; whether all of them were free until now."""
+        first, last = start // spec.MB, min(-(-end // spec.MB), self._end)
+        if first >= last:
+            return True
+        where = slice(first // 8, (last + 7) // 8)
+        taken = int.from_bytes(self._bits[where], "little")
+        wanted = (1 << last - first) - 1 << first % 8
+        self._bits[where] = (taken | wanted).to_bytes(where.stop - where.start, "little")
+        return not taken & wanted
+
+    def free(self, start: int, end: int) -> Iterator[int]:
+        """Where the megabytes from `start` up to `end` begin that are not taken."""
+        for number in range(start // spec.MB, min(-(-end // spec.MB), self._end)):
+            if not self._bits[number >> 3] >> (number & 7) & 1:
+                yield number * spec.MB
+
+    def taken(self) -> int:
+        """How many bytes are taken, in whole megabytes."""
+        return int.from_bytes(self._bits, "little").bit_count() * spec.MB
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a walk counted. `unused_bytes` of the file belong to nothing, in whole megabytes."""
+
+    allocated_blocks: int = 0
+    bitmap_blocks: int = 0
+    unused_bytes: int = 0
+    bytes_read: int = 0
+
+
+class BlockWalk:
+    """One walk over the BAT in `region`; `others` are unknown regions, which blocks should not lie on either."""
+
+    def __init__(
+        self, source: Source, address_map: AddressMap, region: Region, others: list[Region], findings: Findings
+    ) -> None:
+        self.totals = Totals()
+        self._source = source
+        self._map = address_map
+        self._bat: Bat = address_map.bat
+        self._findings = findings
+        self._space = SpaceMap(source.size)
+        self._occupied_end = max(span.end for span in address_map.occupied)
+        self._awaited = -1  # index of the sector bitmap entry that the last partially present block needs
+        geometry = self._bat.geometry
+        self._file_size = source.size
+        self._block_size = geometry.block_size
+        self._payload_blocks = geometry.payload_blocks
+        self._chunk_ratio = geometry.chunk_ratio
+        self._has_parent = geometry.has_parent
+        readable = (min(region.end, source.size) - region.offset) // spec.BAT_ENTRY_SIZE
+        self.entries = max(min(geometry.entries, readable), 0)
+        for start, end in [*((s.start, s.end) for s in address_map.occupied), *((r.offset, r.end) for r in others)]:
+            self._space.take(start, end)
+
+    def run(self, *, deep: bool, progress: Progress | None) -> None:
+        """Look at every entry; with `deep` also read every byte that a block has in the file."""
+        if self._source.size > _MAX_TRACKED:
+            message = f"the file has {self._source.size:#x} bytes; overlaps are looked for in the first 128 TB"
+            self._findings.add("file.untracked", message, _MAX_TRACKED)
+        buffer = memoryview(bytearray(spec.MB)) if deep else None
+        for first in range(0, self.entries, _PAGE_ENTRIES):
+            words = self._bat.words(first, min(_PAGE_ENTRIES, self.entries - first))
+            if any(words) or first <= self._awaited:
+                self._page(first, words, buffer)
+            if progress is not None:
+                progress(first + len(words), self.entries)
+        self.totals.unused_bytes = max(-(-self._source.size // spec.MB) * spec.MB - self._space.taken(), 0)
+
+    def _page(self, first: int, words: Sequence[int], buffer: memoryview | None) -> None:
+        for index, word in enumerate(words, first):
+            if word or index == self._awaited:
+                self._entry(index, word, buffer)
+
+    def _entry(self, index: int, word: int, buffer: memoryview | None) -> None:
+        chunk, place = divmod(index, self._chunk_ratio + 1)
+        block = chunk * self._chunk_ratio + place
+        if place == self._chunk_ratio:
+            self._bitmap(chunk, index, word, buffer)
+        elif block >= self._payload_blocks:
+            return
+        elif word & spec.STATE_MASK >= _FIRST_WITH_SPACE:
+            self._payload(block, index, word, buffer)
+        if word & spec.RESERVED_MASK:
+            self._add("bat.reserved", f"BAT entry {index} is {word:#x}: reserved bits are not zero", index)
+
+    def _payload(self, block: int, index: int, word: int, buffer: memoryview | None) -> None:
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        base, size = block * self._block_size, self._block_size
+        end = start + min(size, self._map.size - base)
+        rule = self._broken_rule(state, start, end)
+        if rule and not self._findings.has_enough(rule):
+            error = self._map.error_at(base)
+            self._findings.add(error.rule or rule, error.message, error.offset)
+        if state < _FULLY_PRESENT:
+            return
+        if not rule and start + size > self._file_size:
+            message = f"payload block {block}, the last, ends with the virtual disk"
+            self._add("payload.short_last", message, index)
+        if state == _PARTIALLY_PRESENT and self._has_parent:
+            self._awaited = self._bat.geometry.bitmap_index(block // self._chunk_ratio)
+        self.totals.allocated_blocks += 1
+        if buffer is not None:
+            self._read(start, end, buffer)
+        if not self._space.take(start, start + size) and rule != "payload.overlap":
+            self._add_shared(f"payload block {block}", start, index)
+
+    def _broken_rule(self, state: int, start: int, end: int) -> str:
+        """The rule for which a read of the payload block fails, but for its sector bitmap; empty if none."""
+        if state < _FULLY_PRESENT:
+            return "payload.state"
+        if state == _PARTIALLY_PRESENT and not self._has_parent:
+            return "payload.partially_present"
+        if start < self._occupied_end and collision(self._map.occupied, start, end):
+            return "payload.overlap"
+        return "payload.past_end" if end > self._file_size else ""
+
+    def _bitmap(self, chunk: int, index: int, word: int, buffer: memoryview | None) -> None:
+        state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
+        end, needed, name = start + spec.SECTOR_BITMAP_SIZE, index == self._awaited, f"sector bitmap block {chunk}"
+        if not self._has_parent:
+            if state:
+                self._add("bitmap.unexpected", f"{name} has state {state}, but the disk has no parent", index)
+        elif state != spec.BitmapState.PRESENT:
+            if needed or state:
+                rule = "bitmap.not_present" if needed else "bitmap.unneeded"
+                self._add(rule, f"{name} has state {state}, expected {6 if needed else '0 or 6'}", index)
+        else:
+            if (span := collision(self._map.occupied, start, end)) is not None:
+                rule = "bitmap.overlap" if needed else "bitmap.unneeded"
+                self._add(rule, f"{name} lies at {start:#x}, on the {span.name}", index)
+            elif end > self._file_size:
+                rule = "bitmap.past_end" if needed else "bitmap.unneeded"
+                self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._file_size:#x}", index)
+            self.totals.bitmap_blocks += 1
+            if buffer is not None:
+                self._read(start, end, buffer)
+            if not self._space.take(start, end) and span is None:
+                self._add_shared(name, start, index)
+
+    def _add_shared(self, name: str, start: int, index: int) -> None:
+        if not self._findings.has_enough("block.shared"):
+            self._add("block.shared", f"{name} at {start:#x} lies on another block or an unknown region", index)
+
+    def _read(self, start: int, end: int, buffer: memoryview) -> None:
+        """Read what the file has of a block and was not read yet; what cannot be read is a finding."""
+        end = min(end, self._file_size)
+        for at in self._space.free(start, end):
+            part = buffer[: end - at]
+            try:
+                self._source.read_into(part, at)
+            except OSError as error:
+                self._findings.add("file.unreadable", f"{len(part)} bytes cannot be read: {error}", at)
+            else:
+                self.totals.bytes_read += len(part)
+
+    def _add(self, rule: str, message: str, index: int) -> None:
+        self._findings.add(rule, message, self._bat.entry_offset(index))

@@ -1,0 +1,147 @@
+"""`check(file)`: everything that is wrong with an image, also with one that cannot be opened.
+
+In: a path or file object. Out: a frozen `Report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from .. import spec
+from ..disk.structures import Structures, read_structures
+from ..errors import Finding, Severity, UnsupportedImageError
+from ..files.source import PathOrFile, Source, open_source
+from ..format.log_replay import LogMode
+from ..format.rules import RULES, Findings
+from .block_check import BlockWalk, Progress
+from .skeleton import ends_with_structures
+
+KEPT_FINDINGS = 100
+"""How many findings of one rule a report lists; `Report.counts` has how many there are."""
+
+_NOT_VHDX = "identifier.signature"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check` found. Sizes are bytes; None is what could not be found out.
+
+    `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
+    often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
+    disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
+    `bytes_read` is what a deep check read of the blocks. `log_state` is "clean", "replayed", or "not replayed" where it
+    should be and cannot be. A file that has neither the signature nor any valid header or region table is no VHDX, and
+    nothing else is said of it.
+    """
+
+    name: str
+    file_size: int
+    is_vhdx: bool
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, int]
+    log_state: str | None = None
+    disk_type: str | None = None
+    virtual_size: int | None = None
+    block_size: int | None = None
+    payload_blocks: int | None = None
+    allocated_blocks: int | None = None
+    bitmap_blocks: int | None = None
+    unused_bytes: int | None = None
+    bytes_read: int | None = None
+    before_replay: tuple[Finding, ...] = ()
+
+    @property
+    def worst(self) -> Severity | None:
+        """The highest severity of any finding; None if there is none."""
+        return max((finding.severity for finding in self.findings), default=None)
+
+    @property
+    def is_corrupt(self) -> bool:
+        """Whether an ERROR says that the image is damaged, not only that it is of a kind that is not supported."""
+        return self.is_vhdx and any(
+            finding.severity is Severity.ERROR and not _is_unsupported(finding) for finding in self.findings
+        )
+
+
+def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = None) -> Report:
+    """Hold an image against every rule of [MS-VHDX] that a reader can check.
+
+    Never raises for what is wrong with the image; works on one that `open` refuses, and goes on behind every error as
+    far as structures can be found. `file` is as in `open`. All entries of the BAT are looked at, and with `deep` every
+    byte that a block has in the file is read. `progress` is called with the number of BAT entries done and of all.
+
+    Memory is bounded: at most 16 MB for the map of the file's space, and `KEPT_FINDINGS` findings of a rule.
+
+    Raises `OSError` where the file cannot be opened, or cannot be read outside of blocks.
+    """
+    source = open_source(file)
+    try:
+        return _check(source, deep, progress)
+    finally:
+        source.close()
+
+
+def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
+    findings = Findings(strict=False, keep=KEPT_FINDINGS)
+    found = read_structures(source, findings, LogMode.REPLAY)
+    if not found.is_vhdx:
+        signature = tuple(finding for finding in findings if finding.rule == _NOT_VHDX)
+        return Report(source.name, source.size, False, signature, MappingProxyType({_NOT_VHDX: 1}))
+    statistics = _check_blocks(found, findings, deep, progress)
+    if found.header is not None:
+        replayed = found.log is not None and found.log.is_replayed
+        statistics["log_state"] = "clean" if not found.header.has_log else "replayed" if replayed else "not replayed"
+    if found.metadata is not None:
+        statistics["disk_type"] = found.metadata.disk_type
+        statistics["virtual_size"] = found.metadata.virtual_disk_size
+        statistics["block_size"] = found.metadata.block_size
+    if found.log is not None and found.log.is_replayed:
+        statistics["before_replay"] = _findings_on_disk(source, set(findings))
+    if ends_with_structures(found, source.size, bitmaps=True):
+        _say_once(findings, source.size)
+    counts = MappingProxyType(dict(findings.counts))
+    return Report(source.name, source.size, True, tuple(findings), counts, **statistics)
+
+
+def _say_once(findings: Findings, file_size: int) -> None:
+    """Of a skeleton, that its payload is not there."""
+    count = sum(findings.drop(rule) for rule in ("payload.past_end", "bitmap.past_end"))
+    if count:
+        message = f"{count} blocks lie behind {file_size:#x}, where the file ends with its last structure: a skeleton"
+        findings.add("file.skeleton", message, file_size)
+
+
+def _findings_on_disk(source: Source, known: set[Finding]) -> tuple[Finding, ...]:
+    """What is wrong with the file as it is, and put right by the log's replay."""
+    findings = Findings(strict=False, keep=KEPT_FINDINGS)
+    _check_blocks(read_structures(source, findings, LogMode.IGNORE), findings, False, None)
+    return tuple(finding for finding in findings if finding not in known and finding.rule != "log.ignored")
+
+
+def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: Progress | None) -> dict[str, Any]:
+    region = found.regions.get(spec.REGION_BAT)
+    if found.map is None or region is None or found.metadata is None or found.region_table is None:
+        return {}
+    others = [region for region in found.region_table.regions if not region.is_known]
+    walk = BlockWalk(found.source, found.map, region, others, findings)
+    walk.run(deep=deep, progress=progress)
+    totals, payload_blocks = walk.totals, found.map.bat.geometry.payload_blocks
+    absent = payload_blocks - totals.allocated_blocks
+    if found.metadata.disk_type == "fixed" and absent > 0:
+        findings.add(
+            "payload.fixed_absent", f"{absent} blocks of the fixed disk have no space in the file", region.offset
+        )
+    return {
+        "payload_blocks": payload_blocks,
+        "allocated_blocks": totals.allocated_blocks,
+        "bitmap_blocks": totals.bitmap_blocks,
+        "unused_bytes": totals.unused_bytes,
+        "bytes_read": totals.bytes_read if deep else None,
+    }
+
+
+def _is_unsupported(finding: Finding) -> bool:
+    return RULES[finding.rule].error is UnsupportedImageError

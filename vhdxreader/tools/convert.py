@@ -1,0 +1,271 @@
+"""Export of a virtual disk to raw: a file, a block device or a stream.
+
+In: an opened disk and where to write. Out: the same bytes there, holes where nothing is but zeros.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from typing import BinaryIO
+
+from ..disk.address_map import Extent
+from ..disk.virtual_disk import VirtualDisk
+from ..files.source import AnyPath, PathOrFile, file_identity
+from ..files.writing import WholeFile, write_all, write_all_at
+from .mapfile import mapfile
+
+Progress = Callable[[int, int], None]  # bytes done, and of all
+
+_STEP = 1 << 20  # what is read and written at once
+_COPY_STEP = 16 << 20  # what the kernel copies at once: a signal waits for as long
+_WRITE_OUT_STEP = 32 << 20
+_SMALL = 64 << 10  # data extents that are shorter are read, not copied
+_ZEROS = memoryview(bytes(_STEP))
+_ZERO_GRANULE = bytes(4 << 10)  # zeros are looked for in pieces of the size that file systems have for blocks
+
+
+def write_raw(
+    disk: VirtualDisk,
+    target: PathOrFile,
+    *,
+    overwrite: bool = False,
+    sparse: bool = True,
+    detect_zeroes: bool = False,
+    lost_map: AnyPath | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write all bytes of the disk to `target`, a path or a binary file object, which gets them in order.
+
+    A file has its name only when it is whole and on the disk; a block device is written in place. Either is replaced
+    only with `overwrite`, an image of the disk's chain never. A file has holes where the disk's extents and its images'
+    own holes say that there are zeros, with `detect_zeroes` also for each 4 KB of zeros inside data; without `sparse`
+    none. For a disk opened with `errors="zero"`, `lost_map` is the path of a GNU ddrescue mapfile to write, which is
+    there before the target is.
+
+    Raises what a read of the disk raises; `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
+    """
+    protected = {image.identity for image in disk.images}
+    with (
+        _open_target(target, disk.size, protected, overwrite, sparse) as output,
+        _open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours
+    ):
+        _Copy(disk, output, detect_zeroes=detect_zeroes, progress=progress).run()
+        if map_file is not None:
+            write_all_at(map_file.fd, memoryview(mapfile(disk.size, disk.lost).encode()), 0)
+
+
+class _Output(ABC):
+    """Where the disk's bytes go, in order of their offsets."""
+
+    @abstractmethod
+    def write(self, data: memoryview, offset: int) -> None:
+        """Write all of it at `offset`, behind all that was written before."""
+
+    def write_zeros(self, offset: int, length: int) -> None:
+        """As `write`, of `length` zeros."""
+        for start in range(0, length, _STEP):
+            self.write(_ZEROS[: length - start], offset + start)
+
+
+class _Stream(_Output):
+    """A target that has no offsets: everything must come."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+
+    def write(self, data: memoryview, offset: int) -> None:
+        assert offset == self._position
+        self._position += len(data)
+        write_all(self._file, data)
+
+
+class _Placed(_Output):
+    """A target that takes bytes at offsets. Where it `reads_zeros` before anything is written, zeros are left out."""
+
+    def __init__(self, fd: int, *, reads_zeros: bool) -> None:
+        self._fd = fd
+        self._reads_zeros = reads_zeros
+        self._can_copy = hasattr(os, "copy_file_range")
+        self._begun = 0  # of what lies before, the system was told to write it out
+
+    def write(self, data: memoryview, offset: int) -> None:
+        write_all_at(self._fd, data, offset)
+        self._write_out(offset + len(data))
+
+    def write_zeros(self, offset: int, length: int) -> None:
+        if not self._reads_zeros:
+            super().write_zeros(offset, length)
+
+    def copy(self, fd: int, where: int, offset: int, length: int) -> int:
+        """Have the kernel copy from `where` of another file; how many bytes it did, for whatever reason it stopped."""
+        done = 0
+        while self._can_copy and done < length:
+            try:
+                count = os.copy_file_range(fd, self._fd, length - done, where + done, offset + done)
+            except OSError:  # unless it cannot be done this way only, the write that comes instead meets it, too
+                self._can_copy = False
+                break
+            if not count:
+                break
+            done += count
+        self._write_out(offset + done)
+        return done
+
+    def _write_out(self, end: int) -> None:
+        """Have the system write to the disk while we go on: otherwise it would all wait for the last step."""
+        if end - self._begun >= _WRITE_OUT_STEP and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = end
+
+
+class _Copy:
+    """One run of `write_raw`."""
+
+    def __init__(self, disk: VirtualDisk, output: _Output, *, detect_zeroes: bool, progress: Progress | None) -> None:
+        self._disk = disk
+        self._output = output
+        self._detect_zeroes = detect_zeroes
+        self._copier = output if isinstance(output, _Placed) and not detect_zeroes else None
+        self._progress = progress
+        self._buffer = bytearray(_STEP)
+
+    def run(self) -> None:
+        done, size = 0, self._disk.size
+        while done < size:
+            for extent in self._disk.extents(offset=done):
+                if extent.data and extent.length < _SMALL:
+                    break
+                self._copy(extent)
+                done = extent.offset + extent.length
+            else:
+                return
+            # A call of the kernel for each small extent would take longer than to read them, with all that follows.
+            length = min(_STEP, size - done)
+            self._transfer(done, length, detect_zeroes=True)
+            done += length
+
+    def _copy(self, extent: Extent) -> None:
+        if extent.file_offset is not None:
+            self._copy_data(extent, extent.file_offset)
+            return
+        if not extent.zero:
+            self._disk.lose(extent)
+        self._output.write_zeros(extent.offset, extent.length)
+        self._report(extent.offset + extent.length)
+
+    def _copy_data(self, extent: Extent, first: int) -> None:
+        """Copy what the image's file has; where that has holes, there are zeros, too."""
+        source = self._disk.images[extent.depth].map.source
+        shift, last = extent.offset - first, first + extent.length
+        done = first
+        for start, end in source.data_ranges(first, last):
+            self._output.write_zeros(done + shift, start - done)
+            for at in range(start, end, _COPY_STEP):
+                length = min(_COPY_STEP, end - at)
+                file = source.file_of(at, length) if self._copier else None
+                copied = self._copier.copy(file.fd, at, at + shift, length) if self._copier and file else 0
+                self._transfer(at + shift + copied, length - copied, detect_zeroes=self._detect_zeroes)
+            done = end
+        self._output.write_zeros(done + shift, last - done)
+        self._report(last + shift)
+
+    def _transfer(self, offset: int, length: int, *, detect_zeroes: bool) -> None:
+        """Read and write; what the kernel copied is not seen here."""
+        for start in range(offset, offset + length, _STEP):
+            data = memoryview(self._buffer)[: offset + length - start]
+            self._disk.preadinto(data, start)
+            if detect_zeroes:
+                self._write_found(data, start)
+            else:
+                self._output.write(data, start)
+        self._report(offset + length)
+
+    def _write_found(self, data: memoryview, offset: int) -> None:
+        """Write, but what is zeros as such."""
+        for start, end, is_zero in _stretches(self._buffer, len(data)):
+            if is_zero:
+                self._output.write_zeros(offset + start, end - start)
+            else:
+                self._output.write(data[start:end], offset + start)
+
+    def _report(self, done: int) -> None:
+        if self._progress:
+            self._progress(done, self._disk.size)
+
+
+def _stretches(data: bytearray, length: int) -> Iterator[tuple[int, int, bool]]:
+    """The first `length` bytes cut into granules that are zeros, and what lies between: start, end, whether zeros."""
+    granules = range(0, length, len(_ZERO_GRANULE))
+    for is_zero, alike in groupby(granules, lambda at: data.startswith(_ZERO_GRANULE, at, length)):
+        starts = list(alike)
+        yield starts[0], min(starts[-1] + len(_ZERO_GRANULE), length), is_zero
+
+
+@contextmanager
+def _open_target(
+    target: PathOrFile, size: int, protected: Collection[Hashable], overwrite: bool, sparse: bool
+) -> Iterator[_Output]:
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        yield _Stream(target)
+        target.flush()
+        return
+    mode = _mode(target)
+    if stat.S_ISBLK(mode):
+        with _open_device(target, size, protected, overwrite) as fd:
+            yield _Placed(fd, reads_zeros=False)
+            os.fsync(fd)
+    elif stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
+        with open(target, "wb", buffering=0) as file:
+            yield _Stream(file)
+    else:
+        with WholeFile(target, overwrite=overwrite, protected=protected) as whole:
+            os.truncate(whole.fd, size)
+            yield _Placed(whole.fd, reads_zeros=sparse)
+
+
+@contextmanager
+def _open_map(
+    path: AnyPath | None, target: PathOrFile, protected: Collection[Hashable], overwrite: bool
+) -> Iterator[WholeFile | None]:
+    if path is None:
+        yield None
+        return
+    with WholeFile(path, overwrite=overwrite, protected=protected) as whole:
+        if isinstance(target, (str, bytes, os.PathLike)) and os.path.realpath(os.fsdecode(target)) == whole.path:
+            raise shutil.SameFileError(f"{whole.path} cannot be both the target and its mapfile")
+        yield whole
+
+
+def _mode(path: AnyPath) -> int:
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+@contextmanager
+def _open_device(path: AnyPath, size: int, protected: Collection[Hashable], overwrite: bool) -> Iterator[int]:
+    """A block device, which must be large enough, and not in use by the system."""
+    if not overwrite:
+        raise FileExistsError(
+            errno.EEXIST, "it is a block device, and all on it would be overwritten", os.fsdecode(path)
+        )
+    fd = os.open(path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)  # EXCL: not while it is mounted
+    try:
+        device, _ = file_identity(os.fstat(fd))
+        if any(isinstance(identity, tuple) and identity[0] == device for identity in protected):
+            raise shutil.SameFileError(f"{os.fsdecode(path)} is the image itself, or has it or one that it needs on it")
+        there = os.lseek(fd, 0, os.SEEK_END)
+        if there < size:
+            raise OSError(errno.ENOSPC, f"the device has {there} bytes, the disk {size}", os.fsdecode(path))
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,176 @@
+"""The log as it lies on disk: every entry, whether it counts, and what its descriptors would hit.
+
+Works on images that do not open, as long as there is a current header. In: a path or file object. Out: dataclasses.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+
+from .. import spec
+from ..disk.structures import Structures, read_structures
+from ..files.source import PathOrFile, Source, open_source
+from ..format import header as headers
+from ..format.bat import Bat
+from ..format.header import Header
+from ..format.log import ActiveSequence, Examined, Ring, descriptors, examine, find_active
+from ..format.log_replay import LogMode
+from ..format.overlaps import Span
+from ..format.rules import Findings
+
+_PAGE_ENTRIES = 4096
+_MAX_NAMED = 8  # targets of one descriptor
+_MAX_BLOCKS = 1 << 20  # that can be named
+_INDEX_BITS = 32  # of a block's index in the BAT
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A descriptor: it replaces `length` bytes at file offset `offset`, with zeros or (`kind` "data") other bytes.
+
+    `targets` names what lies there; `kind` is "unknown" where the signature is.
+    """
+
+    kind: str
+    offset: int
+    length: int
+    targets: tuple[str, ...]
+
+
+class LogList:
+    """The log of an image. `examined` is what looks like an entry, by ascending offset; `active` the active sequence;
+    `roles` says by their offsets what its entries are in it: "applied" before, or to be "replayed"; "tail"; "head".
+
+    Close it, or use it in a `with` statement.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Find all entries; `source` is closed with the list. Raises `VhdxError` where there is no current header, or
+        where it names a log to replay that does not lie in the file."""
+        findings = Findings()
+        copies = headers.read_headers(source)
+        if all(copy.value is None for copy in copies):
+            headers.read_creator(source, findings)  # rather say that it is no VHDX at all
+        header = headers.choose_current(copies, findings)
+        assert header is not None  # strict findings raise
+        if header.has_log:
+            headers.validate(header, source.size, findings)
+        self.name = source.name
+        self.header: Header = header
+        self.examined: tuple[Examined, ...] = ()
+        self.active: ActiveSequence | None = None
+        self._source = source
+        self._ring: Ring | None = None
+        if header.log_is_in_place(source.size):
+            self._ring = Ring(source, header)
+            self.examined = tuple(examine(self._ring, header.log_guid))
+        if header.has_log:
+            valid = (examined.entry for examined in self.examined if not examined.problem)
+            self.active = find_active(valid, header.log_length)
+        self.roles = _roles(self.active)
+        self._layout: _Layout | None = None
+
+    def updates(self, examined: Examined) -> Iterator[Update]:
+        """The descriptors of an entry, in order; none where they are not all there."""
+        if self._ring is None or not examined.has_room:
+            return
+        if self._layout is None:
+            self._layout = _Layout(read_structures(self._source, Findings(strict=False), LogMode.IGNORE))
+        for batch in descriptors(self._ring, examined.entry):
+            for kind, offset, length in zip(batch.kinds, batch.offsets, batch.lengths, strict=True):
+                yield Update(_KINDS.get(kind, "unknown"), offset, length, self._layout.targets(offset, offset + length))
+
+    def close(self) -> None:
+        """Close the file if it was opened by its path."""
+        self._source.close()
+
+    def __enter__(self) -> LogList:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_KINDS = {ord("z"): "zero", ord("d"): "data"}
+
+
+def list_log(file: PathOrFile) -> LogList:
+    """The log of the image in `file`, which is as in `vhdxreader.open`. The file is all that is needed, no parent.
+
+    Raises `VhdxError` as `LogList` does, and `OSError` where the file cannot be opened or read.
+    """
+    source = open_source(file)
+    try:
+        return LogList(source)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _roles(active: ActiveSequence | None) -> dict[int, tuple[str, ...]]:
+    if active is None:
+        return {}
+    roles = {entry.offset: ["replayed" if i >= active.tail else "applied"] for i, entry in enumerate(active.entries)}
+    roles[active.to_replay[0].offset].append("tail")
+    roles[active.head.offset].append("head")
+    return {offset: tuple(names) for offset, names in roles.items()}
+
+
+class _Layout:
+    """What lies where in a file, by what it says on disk."""
+
+    def __init__(self, found: Structures) -> None:
+        self._size = found.source.size
+        self._spans = [Span(0, spec.LOG_TARGETS_START, "header section", True, 0)]
+        for number, start in enumerate(spec.REGION_TABLE_OFFSETS, 1):
+            self._spans.append(Span(start, start + spec.REGION_TABLE_SIZE, f"region table {number}", True, 0))
+        reserved = self._spans[-1].end
+        self._spans.append(Span(reserved, spec.HEADER_SECTION_SIZE, "header section", True, 0))
+        if found.header is not None and found.header.log_is_in_place(self._size):
+            start = found.header.log_offset
+            self._spans.append(Span(start, start + found.header.log_length, "log", True, 0))
+        regions = found.region_table.regions if found.region_table else ()
+        self._spans += [Span(region.offset, region.end, f"{region.name} region", True, 0) for region in regions]
+        self._geometry = found.map.bat.geometry if found.map else None
+        self._blocks = sorted(islice(_blocks(found.map.bat, self._size), _MAX_BLOCKS)) if found.map else []
+
+    def targets(self, start: int, end: int) -> tuple[str, ...]:
+        """What has a byte from `start` up to `end`, at most `_MAX_NAMED` of it by name."""
+        spans = [span for span in self._spans if start < span.end and span.start < end]
+        spans += islice((span for span in self._block_spans(start, end) if start < span.end), _MAX_NAMED)
+        names = [span.name for span in spans[:_MAX_NAMED]]
+        if len(spans) > _MAX_NAMED:
+            names.append("more")
+        if end > self._size:
+            names.append("beyond the end of the file")
+        return tuple(names) or ("unused space",)
+
+    def _block_spans(self, start: int, end: int) -> Iterator[Span]:
+        """The blocks that begin before `end`, from the last on that does before `start`."""
+        first = max(bisect_right(self._blocks, (start // spec.MB + 1) << _INDEX_BITS) - 1, 0)
+        for i in range(first, bisect_left(self._blocks, -(-end // spec.MB) << _INDEX_BITS)):
+            yield self._block_span(self._blocks[i])
+
+    def _block_span(self, block: int) -> Span:
+        assert self._geometry is not None
+        start, index = (block >> _INDEX_BITS) * spec.MB, block & ((1 << _INDEX_BITS) - 1)
+        chunk, within = divmod(index, self._geometry.chunk_ratio + 1)
+        if within == self._geometry.chunk_ratio:
+            return Span(start, start + spec.SECTOR_BITMAP_SIZE, f"sector bitmap block {chunk}", True, 0)
+        name = f"payload block {chunk * self._geometry.chunk_ratio + within}"
+        return Span(start, start + self._geometry.block_size, name, True, 0)
+
+
+def _blocks(bat: Bat, file_size: int) -> Iterator[int]:
+    """The blocks that are in the file: the megabyte where each begins, and behind it, in the lower bits, its index."""
+    entries = min(bat.geometry.entries, max(file_size - bat.offset, 0) // spec.BAT_ENTRY_SIZE)
+    for first in range(0, entries, _PAGE_ENTRIES):
+        for index, word in enumerate(bat.words(first, min(_PAGE_ENTRIES, entries - first)), first):
+            if word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT:  # a present bitmap's state is the same
+                yield (word & spec.FILE_OFFSET_MASK) // spec.MB << _INDEX_BITS | index

@@ -1,0 +1,120 @@
+"""The skeleton of an image: its beginning, up to the end of its last structure that is no payload.
+
+Enough to see everything that the image says of itself, with all offsets and checksums, and none of the disk's content
+but blocks that lie between structures. In: a source, or what was found of an image. Out: how much that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .. import spec
+from ..disk.image import VhdxImage
+from ..disk.structures import Structures, read_structures
+from ..files.source import PathOrFile, open_source
+from ..files.writing import WholeFile
+from ..format.bat import Bat
+from ..format.log_replay import LogMode
+from ..format.rules import Findings, breach
+
+_PIECE = spec.MB
+_LOOKED_AT = 1 << 20  # BAT entries; to look at all of the largest table would take seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """The first `size` bytes of an image, which end with the structure called `last`."""
+
+    size: int
+    last: str
+
+
+def write_skeleton(
+    file: PathOrFile, target: str, *, max_size: int, bitmaps: bool = False, overwrite: bool = False
+) -> tuple[Skeleton, bool]:
+    """Copy the skeleton of an image to a new file, unless it has more than `max_size` bytes; whether it was written.
+
+    Up to the end of log, metadata region, BAT and unknown regions, with `bitmaps` also of sector bitmap blocks; for an
+    image with a log to replay, also of those that replay makes. What is wrong with the image does not matter:
+    structures that cannot be found do not count. The file is there whole or not at all, and replaces another only with
+    `overwrite`, the image never.
+
+    Raises `NotVhdxError` for a file that has neither the signature nor a valid header or region table;
+    `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
+    """
+    source = open_source(file)
+    try:
+        ends: list[tuple[int, str]] = []
+        for mode in (LogMode.IGNORE, LogMode.REPLAY):
+            found = read_structures(source, Findings(strict=False, keep=1), mode)
+            if not found.is_vhdx:
+                raise breach("identifier.signature", f"{source.name} is no VHDX file", 0)
+            ends += _ends(found, source.size, bitmaps)
+        end, last = max(ends)
+        skeleton = Skeleton(min(end, source.size), last)
+        if skeleton.size > max_size:
+            return skeleton, False
+        with (
+            WholeFile(target, overwrite=overwrite, protected=(source.identity,)) as output,
+            open(output.fd, "wb", closefd=False) as out,
+        ):
+            for at in range(0, skeleton.size, _PIECE):
+                out.write(source.read_at(at, min(_PIECE, skeleton.size - at)))
+        return skeleton, True
+    finally:
+        source.close()
+
+
+def ends_with_structures(found: Structures | VhdxImage, file_size: int, *, bitmaps: bool = False) -> bool:
+    """Whether the file ends with its last structure, as a skeleton does (and an image to which nothing was written).
+
+    `file_size` is without what the log's replay adds.
+    """
+    return file_size == max(_ends(found, file_size, bitmaps))[0]
+
+
+def lacks_payload(image: VhdxImage) -> bool:
+    """Whether the file ends with its last structure, and a block lies behind, or what a log that is not replayed needs.
+
+    Looks at the first million BAT entries only.
+    """
+    if not ends_with_structures(image, image.file_size):
+        return False
+    log = image.log
+    if log is not None and log.active is not None and not log.is_replayed:
+        return image.file_size < log.active.head.flushed_file_offset
+    return any(
+        word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT and word & spec.FILE_OFFSET_MASK >= image.file_size
+        for word in _first_words(image.bat)
+    )
+
+
+def _first_words(bat: Bat) -> Iterator[int]:
+    count = min(bat.geometry.entries, _LOOKED_AT)
+    for first in range(0, count, 4096):
+        yield from filter(None, bat.words(first, min(4096, count - first)))
+
+
+def _ends(found: Structures | VhdxImage, file_size: int, bitmaps: bool) -> Iterator[tuple[int, str]]:
+    """Where each structure ends, and its name."""
+    yield spec.HEADER_SECTION_SIZE, "header section"
+    for header in (copy.value for copy in found.headers):
+        if header is not None and header.log_is_in_place(file_size):
+            yield header.log_offset + header.log_length, "log"
+    for table in (copy.value for copy in found.region_tables):
+        for region in table.regions if table is not None else ():
+            yield region.end, f"{region.name} region"
+    if bitmaps and found.map is not None and found.map.bat.geometry.has_parent:
+        yield from _bitmap_ends(found.map.bat, file_size)
+
+
+def _bitmap_ends(bat: Bat, file_size: int) -> Iterator[tuple[int, str]]:
+    for chunk in range(bat.geometry.bitmap_blocks):
+        index = bat.geometry.bitmap_index(chunk)
+        if bat.entry_offset(index + 1) > file_size:
+            return
+        word = bat.word(index)
+        end = (word & spec.FILE_OFFSET_MASK) + spec.SECTOR_BITMAP_SIZE
+        if word & spec.STATE_MASK == spec.BitmapState.PRESENT and end <= file_size:
+            yield end, f"sector bitmap block {chunk}"
