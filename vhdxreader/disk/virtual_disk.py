@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import io
-import operator
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .address_map import Extent
 from .block_reads import Reader
 from .image import VhdxImage
+from .positioned_stream import PositionedStream
 from .salvage import Lost, LostRanges
 
 
-class VirtualDisk(io.RawIOBase):
+class VirtualDisk(PositionedStream):
     """The virtual disk of an image and its parents, as the raw file of the same bytes would be.
 
     Behaves like `open(raw, "rb", buffering=0)`, except that a read is always full unless at the end, and that there is
     no `fileno()`. `pread` and `preadinto` are safe for threads; the stream's own position is not.
     """
-
-    mode = "rb"
 
     def __init__(
         self, images: Sequence[VhdxImage], borrowed: Sequence[VhdxImage] = (), *, salvage: bool = False
@@ -31,7 +26,6 @@ class VirtualDisk(io.RawIOBase):
         self._owned = tuple(images)
         self.images = (*images, *borrowed)
         self._reader = Reader([image.map for image in self.images], LostRanges() if salvage else None)
-        self._position = 0
         self.size = images[0].size
 
     @property
@@ -75,56 +69,6 @@ class VirtualDisk(io.RawIOBase):
         self._check_open()
         self._reader.lose(extent.offset, extent.depth, extent.length, extent.kind)
 
-    def readable(self) -> bool:
-        self._check_open()
-        return True
-
-    def seekable(self) -> bool:
-        self._check_open()
-        return True
-
-    def writable(self) -> bool:
-        self._check_open()
-        return False
-
-    def tell(self) -> int:
-        self._check_open()
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        self._check_open()
-        position = operator.index(offset)
-        if operator.index(whence) != os.SEEK_SET:
-            bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
-            position += bases.get(operator.index(whence), -position - 1)  # else: before the start
-        if position < 0:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        self._position = position
-        return position
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        position = self._position
-        size = -1 if size is None else operator.index(size)
-        data = self._reader.pread(self.size if size < 0 else size, position)
-        self._position = position + len(data)
-        return data
-
-    def readall(self) -> bytes:
-        return self.read()
-
-    def readinto(self, buffer: Any, /) -> int:
-        count = self._reader.preadinto(buffer, self._position)
-        self._position += count
-        return count
-
-    def write(self, _data: Any, /) -> NoReturn:
-        self._check_open()
-        raise io.UnsupportedOperation("a virtual disk is read-only")
-
-    def truncate(self, _size: int | None = None, /) -> NoReturn:
-        self._check_open()
-        raise io.UnsupportedOperation("a virtual disk is read-only")
-
     def close(self) -> None:
         self._reader.close()
         if not self.closed:
@@ -138,7 +82,3 @@ class VirtualDisk(io.RawIOBase):
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""
         return f"<{type(self).__name__} {self.name!r} {self.size} bytes{state}>"
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")
