@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .address_map import Extent
 from .block_reads import Reader
 from .image import VhdxImage
 from .positioned_stream import PositionedStream
 from .salvage import Lost, LostRanges
+
+if TYPE_CHECKING:  # imported when somebody asks for partitions
+    from .partition_stream import PartitionStream
+    from .partitions import PartitionTable
 
 
 class VirtualDisk(PositionedStream):
@@ -68,6 +72,21 @@ class VirtualDisk(PositionedStream):
         `extents` and don't read what has no data."""
         self._check_open()
         self._reader.lose(extent.offset, extent.depth, extent.length, extent.kind)
+
+    def partitions(self) -> PartitionTable:
+        """The disk's partition table: GPT, MBR, or none.
+
+        Raises what a read of the disk's first sector raises; what else cannot be read is a finding of the table.
+        """
+        from .partitions import read_partitions
+
+        return read_partitions(self.pread, self.size, self.image.metadata.logical_sector_size)
+
+    def partition(self, number: int) -> PartitionStream:
+        """The partition of this number, Linux's, as a read-only file object. `KeyError` where there is none."""
+        from .partition_stream import PartitionStream
+
+        return PartitionStream(self, self.partitions()[number])
 
     def close(self) -> None:
         self._reader.close()
