@@ -32,8 +32,9 @@ def bad_copy(copy: int, field: str):
 
 
 CASES = [
-    Case("identifier.signature", lambda: valid().patch(0, b"vhdxfilE"), NotVhdxError, at=0, says="vhdxfile"),
-    Case("identifier.signature", lambda: valid().patch(0, bytes(8)), NotVhdxError, at=0),
+    Case("identifier.signature", lambda: valid().patch(0, b"x" * 192 * KB), NotVhdxError, at=0, says="vhdxfile"),
+    Case("identifier.damaged", lambda: valid().patch(0, b"vhdxfilE"), CorruptImageError, at=0, says="vhdxfile"),
+    Case("identifier.damaged", lambda: valid().patch(0, bytes(8)), CorruptImageError, at=0),
     Case("file.size", lambda: (i := valid()).truncate(i.file.length + 512), finding=INFO),
     Case("header.signature", bad_copy(1, "signature"), finding=WARNING, at=HEADER_1, says="header 1 is not valid"),
     Case("header.signature", bad_copy(2, "signature"), finding=WARNING, at=HEADER_2, says="header 2 is not valid"),

@@ -134,7 +134,8 @@ def fails(rule: str, make: Callable[[], Image], at: int | None, *also: str, **mo
 
 
 HEADER_CASES = [
-    refused("identifier.signature", lambda: disk().patch(0, b"vhdxfilf"), 0),
+    refused("identifier.damaged", lambda: disk().patch(0, b"vhdxfilf"), 0),
+    refused("identifier.signature", lambda: disk().patch(0, bytes(512 * KB)), 0),
     noted("file.size", lambda: cut(disk(), 8 * MB + 1), 8 * MB + 1),
     refused(
         "header.truncated",

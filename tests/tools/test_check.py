@@ -136,7 +136,7 @@ def test_all_findings_and_not_only_the_first():
     )
     image.flip(64 * KB + 8).flip(256 * KB + 16).patch(0, b"x")
     assert dict(vhdxreader.check(image.open()).counts) == {
-        "identifier.signature": 1,
+        "identifier.damaged": 1,
         "header.checksum": 1,
         "header.version": 1,
         "region_table.checksum": 1,

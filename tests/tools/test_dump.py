@@ -155,7 +155,7 @@ def test_what_is_no_vhdx_is_refused(tmp_path, capsys):
     with pytest.raises(NotVhdxError):
         next(dump(path))
     assert run(["dump", str(path)]) == 1
-    assert "is no VHDX file" in capsys.readouterr().err
+    assert "does not begin with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

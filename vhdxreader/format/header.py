@@ -11,6 +11,7 @@ from uuid import UUID
 from .. import spec
 from ..files.source import Source
 from . import grammar
+from .foreign import what_it_is
 from .rules import Findings
 from .structure_copies import Copy, Place, read_copies, report_bad_copies
 
@@ -54,11 +55,20 @@ def is_vhdx(source: Source) -> bool:
 def read_creator(source: Source, findings: Findings) -> str:
     """The Creator text of the file type identifier, diagnostic only: what cannot be decoded is replaced [2.2.1]."""
     if not is_vhdx(source):
-        message = f'{source.name} does not begin with "vhdxfile"'
-        findings.add("identifier.signature", message, 0)
+        if any(copy.value is not None for copy in read_headers(source)):
+            message = f'{source.name} does not begin with "vhdxfile", but valid headers follow'
+            findings.add("identifier.damaged", message, 0)
+        else:
+            findings.add("identifier.signature", not_vhdx_message(source), 0)
     data = source.read_at(0, min(source.size, spec.IDENTIFIER_SIZE))
     text = data[len(spec.IDENTIFIER_SIGNATURE) :].decode("utf-16-le", "replace")
     return text.partition("\0")[0]
+
+
+def not_vhdx_message(source: Source) -> str:
+    """That the file is no VHDX, and what it is instead, where that can be told."""
+    kind = what_it_is(source)
+    return f'{source.name} does not begin with "vhdxfile"' + (f": it is {kind}" if kind else "")
 
 
 def read_headers(source: Source) -> tuple[Copy[Header], Copy[Header]]:

@@ -117,6 +117,7 @@ _ENTRY_LEFT_OUT = "the entry does not count, and the disk may be that of an earl
 _RULES = (
     # File and header section
     _refuse("identifier.signature", "2.2.1", NotVhdxError, 'the file begins with "vhdxfile"', "not a VHDX file"),
+    _refuse("identifier.damaged", "2.2.1", CorruptImageError, 'the file begins with "vhdxfile"; valid headers follow'),
     _info("file.size", "2.2", "the file's length is a multiple of 1 MB"),
     _warn("header.truncated", "2.2.2", "both headers lie inside the file", _OTHER_COPY),
     _warn("header.signature", "2.2.2", 'a header begins with "head"', _OTHER_COPY),

@@ -17,6 +17,7 @@ from ..disk.structures import Structures, read_structures
 from ..errors import VhdxError
 from ..files.source import PathOrFile, Source, open_source
 from ..format import grammar
+from ..format import header as headers
 from ..format.log_replay import LogMode
 from ..format.metadata import KNOWN_ITEMS, MetadataItem, read_table
 from ..format.region_table import Region
@@ -68,7 +69,7 @@ def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, coun
     try:
         found = read_structures(source, Findings(strict=False, keep=1), LogMode.IGNORE)
         if not found.is_vhdx:
-            raise breach("identifier.signature", f"{source.name} is no VHDX file", 0)
+            raise breach("identifier.signature", headers.not_vhdx_message(source), 0)
         for section in sections or SECTIONS:
             yield from SECTIONS[section](found, range(first, first + min(count, MAX_COUNT)))
     finally:

@@ -14,6 +14,7 @@ from ..disk.image import VhdxImage
 from ..disk.structures import Structures, read_structures
 from ..files.source import PathOrFile, open_source
 from ..files.writing import WholeFile
+from ..format import header as headers
 from ..format.bat import Bat
 from ..format.log_replay import LogMode
 from ..format.rules import Findings, breach
@@ -49,7 +50,7 @@ def write_skeleton(
         for mode in (LogMode.IGNORE, LogMode.REPLAY):
             found = read_structures(source, Findings(strict=False, keep=1), mode)
             if not found.is_vhdx:
-                raise breach("identifier.signature", f"{source.name} is no VHDX file", 0)
+                raise breach("identifier.signature", headers.not_vhdx_message(source), 0)
             ends += _ends(found, source.size, bitmaps)
         end, last = max(ends)
         skeleton = Skeleton(min(end, source.size), last)
