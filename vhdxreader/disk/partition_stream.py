@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 class PartitionStream(PositionedStream):
     """The bytes of one partition, as the raw file of the same bytes would be. Closing it leaves its disk open.
 
-    `partition` says where it lies. What a read raises is what a read of the disk raises.
+    `partition` says where on `disk` it lies. What a read raises is what a read of the disk raises.
     """
 
     def __init__(self, disk: VirtualDisk, partition: Partition) -> None:
         self.partition = partition
         self.size = partition.length
-        self._disk = disk
+        self.disk = disk
 
     @property
     def name(self) -> str:
         """The image's name and the partition's number."""
-        return f"{self._disk.name}#{self.partition.number}"
+        return f"{self.disk.name}#{self.partition.number}"
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the partition, less only at its end; the position stays. Safe for threads."""
-        return self._disk.pread(min(index(size), self._rest(offset)), self.partition.offset + offset)
+        return self.disk.pread(min(index(size), self._rest(offset)), self.partition.offset + offset)
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         view = memoryview(buffer).cast("B")[: self._rest(offset)]
-        return self._disk.preadinto(view, self.partition.offset + offset)
+        return self.disk.preadinto(view, self.partition.offset + offset)
 
     def extents(self, *, offset: int = 0, length: int | None = None, chain: bool = True) -> Iterator[Extent]:
         """As `VirtualDisk.extents`; offsets are those in the partition."""
         rest = self._rest(offset)
         length = rest if length is None else min(index(length), rest)
         start = self.partition.offset
-        for extent in self._disk.extents(offset=start + offset, length=length, chain=chain):
+        for extent in self.disk.extents(offset=start + offset, length=length, chain=chain):
             yield replace(extent, offset=extent.offset - start)
 
     def __repr__(self) -> str:

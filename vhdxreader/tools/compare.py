@@ -1,0 +1,240 @@
+"""Comparing two disks byte by byte, without a look at what both maps say is zeros, or the very same bytes.
+
+In: two disks, raw files or streams. Out: whether they are the same, and where not.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO, NamedTuple
+
+from .. import spec
+from ..disk.partition_stream import PartitionStream
+from ..disk.virtual_disk import VirtualDisk
+from ..files.source import Source
+
+Progress = Callable[[int, int], object]  # bytes done, and of all
+
+_STEP = spec.MB
+_ZEROS = bytes(_STEP)
+_GRANULE = 512  # bytes: what ranges consist of
+_ENDLESS = 1 << 63
+_MAX_RANGES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class DifferingRange:
+    """`length` bytes at `offset` of both disks, in sectors of 512 bytes of which each has a differing byte."""
+
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`size_a` and `size_b` are the disks' sizes, None for a stream that was not read to its end; what is behind the
+    end of the smaller one counts as compared with zeros. `first_difference` is the offset of the first byte that
+    differs, `differing_bytes` how many do. `ranges` are at most 65 536 of the `range_count` ranges in which they lie.
+    `equal` is what was asked for: with `strict`, disks of different sizes are not.
+    """
+
+    size_a: int | None
+    size_b: int | None
+    equal: bool
+    first_difference: int | None
+    differing_bytes: int
+    range_count: int
+    ranges: tuple[DifferingRange, ...]
+
+
+class Stretch(NamedTuple):
+    """Bytes from `start` up to `end` of a disk. `origin` is the same for the same bytes of the same file; None for
+    zeros."""
+
+    start: int
+    end: int
+    origin: Hashable | None
+
+
+class Side(ABC):
+    """One of the two. `size` is None as long as it is not known."""
+
+    size: int | None
+
+    @abstractmethod
+    def stretches(self) -> Iterator[Stretch]:
+        """All of it, in order and without gaps."""
+
+    @abstractmethod
+    def read(self, size: int, offset: int) -> bytes:
+        """The bytes at `offset`, behind all that was read before; less only at the end."""
+
+
+class DiskSide(Side):
+    """A virtual disk, or a partition of one."""
+
+    def __init__(self, disk: VirtualDisk | PartitionStream) -> None:
+        self.size: int = disk.size
+        self._disk = disk
+        whole = disk.disk if isinstance(disk, PartitionStream) else disk
+        # After a log's replay, the bytes at a file's offset are others.
+        self._origins = [(image.identity, image.log is not None and image.log.is_replayed) for image in whole.images]
+
+    def stretches(self) -> Iterator[Stretch]:
+        for extent in self._disk.extents():
+            origin: Hashable | None = object()  # to be read, where it raises
+            if extent.zero:
+                origin = None
+            elif extent.file_offset is not None:
+                origin = self._origins[extent.depth], extent.file_offset - extent.offset
+            yield Stretch(extent.offset, extent.offset + extent.length, origin)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self._disk.pread(size, offset)
+
+
+class RawSide(Side):
+    """A raw file, whose holes are known to be zeros."""
+
+    def __init__(self, source: Source) -> None:
+        self.size: int = source.size
+        self._source = source
+
+    def stretches(self) -> Iterator[Stretch]:
+        done = 0
+        for start, end in chain(self._source.data_ranges(0, self.size), [(self.size, self.size)]):
+            if done < start:
+                yield Stretch(done, start, None)
+            if start < end:
+                yield Stretch(start, end, ((self._source.identity, False), 0))
+            done = end
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self._source.read_at(offset, max(min(size, self.size - offset), 0))
+
+
+class StreamSide(Side):
+    """A stream that can only be read from its beginning to its end, such as standard input."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.size = None
+        self._file = file
+        self._position = 0
+
+    def stretches(self) -> Iterator[Stretch]:
+        yield Stretch(0, _ENDLESS, object())
+
+    def read(self, size: int, offset: int) -> bytes:
+        while self._position < offset and self._next(min(_STEP, offset - self._position)):
+            pass
+        parts = []
+        while size and (part := self._next(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _next(self, size: int) -> bytes:
+        part = b"" if self.size is not None else self._file.read(size)
+        self._position += len(part)
+        if not part and self.size is None:
+            self.size = self._position
+        return part
+
+
+def compare(
+    a: Side, b: Side, *, strict: bool = False, first_only: bool = False, progress: Progress | None = None
+) -> Comparison:
+    """Compare two disks; with `first_only` no further than their first difference.
+
+    Raises what a read of either raises: a comparison that could not look at all of them is none.
+    """
+    found = _Differences()
+    for at, data_a, data_b in _unlike_pieces(a, b, progress):
+        if data_a != data_b:
+            found.add(at, data_a, data_b)
+            if first_only:
+                break
+    equal = found.first is None and not (strict and a.size != b.size)
+    size = _ENDLESS if a.size is None or b.size is None else max(a.size, b.size)
+    return Comparison(a.size, b.size, equal, found.first, found.bytes, found.range_count, found.ranges(size))
+
+
+def _unlike_pieces(a: Side, b: Side, progress: Progress | None) -> Iterator[tuple[int, bytes, bytes]]:
+    """What must be looked at: the offset and the bytes of either side, as many of both; zeros behind a side's end."""
+    for start, end, origin_a, origin_b in _merged(a, b):
+        if origin_a == origin_b:
+            continue
+        for at in range(start, end, _STEP):
+            if a.size is not None and b.size is not None and at >= max(a.size, b.size):
+                return
+            size = min(_STEP, end - at)
+            yield at, _data(a, origin_a, size, at), _data(b, origin_b, size, at)
+            if progress is not None:
+                progress(at + size, max(a.size or 0, b.size or 0, at + size))
+
+
+def _data(side: Side, origin: Hashable | None, size: int, offset: int) -> bytes:
+    return _ZEROS[:size] if origin is None else side.read(size, offset).ljust(size, b"\0")
+
+
+def _merged(a: Side, b: Side) -> Iterator[tuple[int, int, Hashable | None, Hashable | None]]:
+    """Start, end and both origins of each stretch in which none of the two changes."""
+    stretches_a, stretches_b = _endless(a), _endless(b)
+    one, other, at = next(stretches_a), next(stretches_b), 0
+    while at < _ENDLESS:
+        end = min(one.end, other.end)
+        if at < end:
+            yield at, end, one.origin, other.origin
+        at = end
+        one = next(stretches_a, one) if one.end == end else one
+        other = next(stretches_b, other) if other.end == end else other
+
+
+def _endless(side: Side) -> Iterator[Stretch]:
+    """The stretches of a side, and zeros behind them."""
+    end = 0
+    for stretch in side.stretches():
+        end = stretch.end
+        yield stretch
+    if end < _ENDLESS:
+        yield Stretch(end, _ENDLESS, None)
+
+
+class _Differences:
+    """What was found to differ."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.bytes = 0
+        self.range_count = 0
+        self._sectors: list[tuple[int, int]] = []  # first and end of each range
+        self._next = 0  # behind the last of them
+
+    def add(self, offset: int, a: bytes, b: bytes) -> None:
+        """Count in a piece that differs."""
+        difference = (int.from_bytes(a, "little") ^ int.from_bytes(b, "little")).to_bytes(len(a), "little")
+        self.bytes += len(a) - difference.count(0)
+        if self.first is None:
+            self.first = offset + len(difference) - len(difference.lstrip(b"\0"))
+        for sector in range(offset // _GRANULE, -(-(offset + len(difference)) // _GRANULE)):
+            start = max(sector * _GRANULE - offset, 0)
+            end = min((sector + 1) * _GRANULE - offset, len(difference))
+            if difference.count(0, start, end) < end - start and sector >= self._next:
+                self._add_sector(sector)
+
+    def _add_sector(self, sector: int) -> None:
+        if sector > self._next or not self.range_count:
+            self.range_count += 1
+            if len(self._sectors) < _MAX_RANGES:
+                self._sectors.append((sector, sector + 1))
+        elif self.range_count == len(self._sectors):
+            self._sectors[-1] = self._sectors[-1][0], sector + 1
+        self._next = sector + 1
+
+    def ranges(self, size: int) -> tuple[DifferingRange, ...]:
+        """Those that are kept; none ends behind `size`."""
+        stretches = ((first * _GRANULE, min(end * _GRANULE, size)) for first, end in self._sectors)
+        return tuple(DifferingRange(start, end - start) for start, end in stretches)

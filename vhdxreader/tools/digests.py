@@ -1,0 +1,158 @@
+"""Digests of a virtual disk: several in one pass, or one a payload block.
+
+In: a disk, or anything with its positioned reads. Out: hexadecimal digests of all of it; there is none of a part, since
+a read that fails raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from itertools import cycle
+from typing import Any, Protocol
+
+from .. import spec
+from ..disk.virtual_disk import VirtualDisk
+
+Progress = Callable[[int, int], object]  # bytes done, and of all
+
+_STEP = 4 * spec.MB
+_EXTRA = {"blake3": "blake3", "xxh64": "xxhash", "xxh3_64": "xxhash", "xxh3_128": "xxhash"}  # and whose package it is
+_BLOCK_THREADS = 4
+
+
+class Readable(Protocol):
+    """What can be hashed: a `VirtualDisk`, a partition of one, or any other positioned reads of `size` bytes."""
+
+    size: int
+
+    def preadinto(self, buffer: Any, offset: int, /) -> int:
+        """Fill the buffer from `offset` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDigest:
+    """The digest of payload block `number`: of its `length` bytes at `offset` of the virtual disk."""
+
+    number: int
+    offset: int
+    length: int
+    digest: str
+    zero: bool  # whether they are zeros by the disk's map, and nothing was read
+
+
+def algorithms() -> tuple[str, ...]:
+    """The names of the digests that can be made here: hashlib's of fixed length, and those of installed packages."""
+    fixed = {name for name in hashlib.algorithms_available if not name.startswith("shake")}
+    return tuple(sorted(fixed | {name for name in _EXTRA if _is_there(name)}))
+
+
+def hash_disk(
+    disk: Readable, names: Sequence[str] = ("sha256",), *, progress: Progress | None = None
+) -> dict[str, str]:
+    """The digests of all bytes of the disk by algorithm, in one pass: each is made in a thread of its own.
+
+    Memory: two buffers of 4 MB. Raises `ValueError` for an algorithm that cannot be made here, and what a read raises.
+    """
+    hashers = {name: _new(name) for name in names}
+    buffers = cycle([memoryview(bytearray(_STEP)), memoryview(bytearray(_STEP))])
+    with ThreadPoolExecutor(max_workers=len(hashers) or 1) as pool:
+        pending: list[Future[Any]] = []
+        for offset in range(0, disk.size, _STEP):
+            part = next(buffers)[: disk.size - offset]
+            disk.preadinto(part, offset)
+            _finish(pending)
+            pending = [pool.submit(hasher.update, part) for hasher in hashers.values()]
+            if progress is not None:
+                progress(offset + len(part), disk.size)
+        _finish(pending)
+    return {name: hasher.hexdigest() for name, hasher in hashers.items()}
+
+
+def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest]:
+    """The digest of each payload block of the opened image's size, in order; blocks of zeros cost nothing.
+
+    Memory: a few blocks, which can have 256 MB, are hashed at once in steps of 4 MB. Raises as `hash_disk`.
+    """
+    _new(name)
+    with ThreadPoolExecutor(max_workers=_BLOCK_THREADS) as pool:
+        pending: deque[BlockDigest | Future[BlockDigest]] = deque()
+        for number, (offset, length, zero) in enumerate(_blocks(disk)):
+            if zero:
+                pending.append(BlockDigest(number, offset, length, _digest_of_zeros(name, length), True))
+            else:
+                pending.append(pool.submit(_hash_block, disk, name, number, offset, length))
+            while len(pending) > 2 * _BLOCK_THREADS:
+                yield _result(pending.popleft())
+        while pending:
+            yield _result(pending.popleft())
+
+
+def _result(block: BlockDigest | Future[BlockDigest]) -> BlockDigest:
+    return block.result() if isinstance(block, Future) else block
+
+
+def _blocks(disk: VirtualDisk) -> Iterator[tuple[int, int, bool]]:
+    """Offset and length of each payload block, and whether the map says that all of it is zeros."""
+    extents = disk.extents()
+    extent = next(extents, None)
+    for offset in range(0, disk.size, disk.image.metadata.block_size):
+        end = min(offset + disk.image.metadata.block_size, disk.size)
+        zero = True
+        while extent is not None and extent.offset < end:
+            zero = zero and extent.zero
+            if extent.offset + extent.length > end:
+                break
+            extent = next(extents, None)
+        yield offset, end - offset, zero
+
+
+def _hash_block(disk: VirtualDisk, name: str, number: int, offset: int, length: int) -> BlockDigest:
+    hasher = _new(name)
+    buffer = memoryview(bytearray(min(_STEP, length)))
+    for at in range(offset, offset + length, _STEP):
+        part = buffer[: offset + length - at]
+        disk.preadinto(part, at)
+        hasher.update(part)
+    return BlockDigest(number, offset, length, hasher.hexdigest(), False)
+
+
+@lru_cache(maxsize=16)
+def _digest_of_zeros(name: str, length: int) -> str:
+    hasher, zeros = _new(name), memoryview(bytes(min(_STEP, length)))
+    for at in range(0, length, _STEP):
+        hasher.update(zeros[: length - at])
+    digest: str = hasher.hexdigest()
+    return digest
+
+
+def _new(name: str) -> Any:
+    """A hash object; `ValueError` where there is none of this name."""
+    try:
+        if name in _EXTRA:
+            return getattr(import_module(_EXTRA[name]), name)()
+        if name in hashlib.algorithms_available and not name.startswith("shake"):
+            return hashlib.new(name, usedforsecurity=False)
+    except ImportError:
+        raise ValueError(f"{name} needs the Python package {_EXTRA[name]}: pip install vhdxreader[hash]") from None
+    raise ValueError(f"there is no digest {name!r} here; there are {', '.join(algorithms())}")
+
+
+def _is_there(name: str) -> bool:
+    try:
+        _new(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _finish(pending: Sequence[Future[Any]]) -> None:
+    """Wait for all, so that their buffer may be filled again."""
+    wait(pending)
+    for future in pending:
+        future.result()

@@ -1,0 +1,230 @@
+"""The forest of chains in a set of images: who is whose parent, by DataWriteGuid, whatever the files are called.
+
+In: paths of images and folders. Out: frozen members, linked to each other. Of each file only headers, log and metadata
+are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from uuid import UUID
+
+from ..disk.parent_search import NamedPolicy, places
+from ..disk.structures import Structures, read_structures
+from ..errors import Severity
+from ..files.source import open_source
+from ..format.header import is_vhdx
+from ..format.log_replay import LogMode
+from ..format.parent_locator import ParentLocator
+from ..format.rules import Findings
+
+MAX_DEPTH = 16
+"""How many folders deep images are looked for, unless the caller says otherwise."""
+
+_POLICY: NamedPolicy = "relative"
+
+
+class Link(StrEnum):
+    """What is known of an image's parent."""
+
+    NONE = "none"  # it has none
+    FOUND = "found"
+    DOUBLED = "doubled"  # more than one file has the DataWriteGuid; the one where the child says, else the first
+    CHANGED = "changed"  # the file is where the child says, but was written to since the child was made
+    MISSING = "missing"
+    UNKNOWN = "unknown"  # the image is too broken to say
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of a forest; None is what could not be found out. `problem` says what is wrong with it: the first error
+    that is met in headers, log and metadata."""
+
+    filename: str
+    modified: float | None = None  # seconds since 1970
+    file_size: int | None = None
+    disk_type: str | None = None
+    virtual_size: int | None = None
+    dirty: bool | None = None  # whether it has a log to replay
+    data_write_guid: UUID | None = None
+    virtual_disk_id: UUID | None = None
+    locator: ParentLocator | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A member and its place in the forest: `candidates` are all that have the parent's DataWriteGuid. `newest` is the
+    leaf of its tree that was written last."""
+
+    member: Member
+    link: Link
+    parent: Member | None
+    candidates: tuple[Member, ...]
+    children: tuple[Member, ...]
+    newest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """All images, by filename in the order in which they were found."""
+
+    nodes: dict[str, Node]
+
+    def roots(self) -> list[Node]:
+        """Where trees begin: bases, images whose parent is not here, and one of each circle."""
+        roots, seen = [], set[str]()
+        for node in sorted(self.nodes.values(), key=lambda node: node.parent is not None):
+            if node.member.filename not in seen:
+                roots.append(node)
+                seen.update(below.member.filename for _, below in self.walk(node))
+        return roots
+
+    def walk(self, root: Node) -> Iterator[tuple[int, Node]]:
+        """A tree from its root on, each with its depth; none comes twice, also where links run in a circle."""
+        seen: set[str] = set()
+        pending = [(0, root)]
+        while pending:
+            depth, node = pending.pop()
+            if node.member.filename not in seen:
+                seen.add(node.member.filename)
+                yield depth, node
+                pending += [(depth + 1, self.nodes[child.filename]) for child in reversed(node.children)]
+
+
+def chain_forest(paths: Iterable[str | os.PathLike[str]], *, depth: int = MAX_DEPTH) -> Forest:
+    """The forest of the images named, and of those in the folders named, at most `depth` folders down.
+
+    In a folder all regular files count that begin with the signature, whatever they are called; symbolic links are not
+    followed. Never raises for what is wrong with an image, or for one that cannot be read. Raises `OSError` for a path
+    that is not there.
+    """
+    members = {name: read_member(name) for path in paths for name in find_images(os.fspath(path), depth)}
+    return link_members(list(members.values()))
+
+
+def find_images(path: str, depth: int = MAX_DEPTH) -> Iterator[str]:
+    """The file itself, or the images in a folder and below, sorted."""
+    if not os.path.isdir(path):
+        os.stat(path)
+        yield path
+        return
+    with os.scandir(path) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            if depth > 0:
+                yield from _in_folder(entry.path, depth - 1)
+        elif entry.is_file(follow_symlinks=False) and _looks_like_one(entry.path):
+            yield entry.path
+
+
+def read_member(path: str) -> Member:
+    """What an image says of itself and of its parent."""
+    try:
+        status = os.stat(path)
+        source = open_source(path)
+    except OSError as error:
+        return Member(path, problem=error.strerror or str(error))
+    try:
+        findings = Findings(strict=False, keep=1)
+        found = read_structures(source, findings, LogMode.REPLAY)
+        if not found.is_vhdx:
+            return Member(path, status.st_mtime, status.st_size, problem="it is no VHDX file")
+        problem = next((finding.message for finding in findings if finding.severity is Severity.ERROR), None)
+        return _member(path, status, found, problem)
+    except OSError as error:
+        return Member(path, status.st_mtime, status.st_size, problem=error.strerror or str(error))
+    finally:
+        source.close()
+
+
+def link_members(members: Sequence[Member]) -> Forest:
+    """The forest of these members."""
+    by_guid: dict[UUID, list[Member]] = defaultdict(list)
+    by_path = {os.path.realpath(member.filename): member for member in members}
+    for member in members:
+        if member.data_write_guid is not None:
+            by_guid[member.data_write_guid].append(member)
+    links = {member.filename: _link(member, by_guid, by_path) for member in members}
+    children: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        parent = links[member.filename][1]
+        if parent is not None:
+            children[parent.filename].append(member)
+    nodes = {
+        member.filename: Node(member, *links[member.filename], tuple(children[member.filename]), False)
+        for member in members
+    }
+    return _with_newest(Forest(nodes))
+
+
+def _in_folder(path: str, depth: int) -> Iterator[str]:
+    try:
+        yield from find_images(path, depth)
+    except OSError:  # gone meanwhile, or not for us: the other folders can be looked at
+        return
+
+
+def _looks_like_one(path: str) -> bool:
+    try:
+        source = open_source(path)
+    except OSError:
+        return False
+    try:
+        return is_vhdx(source)
+    except OSError:
+        return False
+    finally:
+        source.close()
+
+
+def _member(path: str, status: os.stat_result, found: Structures, problem: str | None) -> Member:
+    header, metadata = found.header, found.metadata
+    return Member(
+        path,
+        status.st_mtime,
+        status.st_size,
+        None if metadata is None else metadata.disk_type,
+        None if metadata is None else metadata.virtual_disk_size,
+        None if header is None else header.has_log,
+        None if header is None else header.data_write_guid,
+        None if metadata is None else metadata.virtual_disk_id,
+        found.parent_locator,
+        problem,
+    )
+
+
+def _link(
+    member: Member, by_guid: dict[UUID, list[Member]], by_path: dict[str, Member]
+) -> tuple[Link, Member | None, tuple[Member, ...]]:
+    """What is known of the parent, which member it is, and which could be it."""
+    if member.locator is None:
+        known = member.disk_type is not None and member.disk_type != "differencing"
+        return (Link.NONE if known else Link.UNKNOWN), None, ()
+    named = by_path.get(_named_path(member.locator, member.filename))
+    linkages = dict.fromkeys(guid for guid in (member.locator.linkage, member.locator.linkage2) if guid is not None)
+    candidates = tuple(one for guid in linkages for one in by_guid.get(guid, ()) if one is not member)
+    if not candidates:
+        return (Link.MISSING if named is None else Link.CHANGED), None, ()
+    parent = named if named in candidates else candidates[0]
+    return (Link.FOUND if len(candidates) == 1 else Link.DOUBLED), parent, candidates
+
+
+def _named_path(locator: ParentLocator, child: str) -> str:
+    """Where the child says that its parent is; empty if it does not."""
+    place = next(places(locator, child, _POLICY, None), None)
+    return os.path.realpath(place.path) if place and place.key == "relative_path" and place.reason is None else ""
+
+
+def _with_newest(forest: Forest) -> Forest:
+    newest = set()
+    for root in forest.roots():
+        leaves = [node.member for _, node in forest.walk(root) if not node.children]
+        if len(leaves) > 1 or root.children:
+            newest.add(max(leaves, key=lambda member: member.modified or 0, default=root.member).filename)
+    return Forest({name: replace(node, newest=name in newest) for name, node in forest.nodes.items()})

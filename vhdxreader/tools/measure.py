@@ -1,0 +1,63 @@
+"""What an image takes on disk, and what a copy of its virtual disk would take.
+
+In: an opened disk. Out: sizes in bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from .. import spec
+from ..disk.virtual_disk import VirtualDisk
+from ..files.disk_usage import shared_bytes
+
+VHD_FOOTER = 512
+MAX_VHD_SIZE = 2040 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class FileUse:
+    """What one file of the chain takes: `size` is its length, `allocated` what the file system gave it, None where that
+    cannot be known, and `shared` how much of it other files have, too (reflinks)."""
+
+    filename: str
+    size: int
+    allocated: int | None
+    shared: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """`required` bytes are needed for a copy of the disk in the format, `fully_allocated` where it has no holes."""
+
+    format: str
+    virtual_size: int
+    required: int
+    fully_allocated: int
+    files: tuple[FileUse, ...]
+
+
+def measure(disk: VirtualDisk, format: str = "raw") -> Measurement:  # as `open` calls it
+    """What a copy as "raw" or (fixed) "vhd" needs, and what each file of the chain takes.
+
+    Raises `ValueError` for another format, and `OverflowError` for a disk over 2,040 GiB as a VHD.
+    """
+    data = sum(extent.length for extent in disk.extents() if not extent.zero)
+    full = disk.size
+    if format == "vhd":
+        full = -(-full // spec.MB) * spec.MB
+        if full > MAX_VHD_SIZE:
+            raise OverflowError(f"a VHD has at most 2,040 GiB, the disk has {disk.size} bytes")
+    elif format != "raw":
+        raise ValueError(f"format is {format!r}, expected 'raw' or 'vhd'")
+    footer = VHD_FOOTER if format == "vhd" else 0
+    files = tuple(_file_use(image.name, image.path, image.file_size) for image in disk.images)
+    return Measurement(format, disk.size, data + footer, full + footer, files)
+
+
+def _file_use(name: str, path: str | None, size: int) -> FileUse:
+    if path is None:
+        return FileUse(name, size, None, None)
+    blocks = getattr(os.stat(path), "st_blocks", None)
+    return FileUse(name, size, None if blocks is None else blocks * 512, shared_bytes(path))
