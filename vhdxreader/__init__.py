@@ -3,13 +3,19 @@
 with vhdxreader.open("disk.vhdx") as disk:
     disk.seek(510)
     disk.read(2)
+
+Only names are handed on here. Those of tools are imported when they are first asked for: who reads a disk needs none.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .disk.address_map import Extent, Kind
-from .disk.chain import Errors, Parents, Policy, open_disk
+from .disk.chain import Chain, open_chain
 from .disk.image import VhdxImage
+from .disk.opening import is_vhdx, open
+from .disk.replay_changes import LogChanges
 from .disk.salvage import Lost
 from .disk.virtual_disk import VirtualDisk
 from .errors import (
@@ -26,25 +32,76 @@ from .errors import (
     UnsupportedImageError,
     VhdxError,
 )
-from .files.source import PathOrFile, open_source
-from .format import header as _header
+from .files.source import BinaryFile
+from .format.bat import Geometry
+from .format.header import Header
+from .format.log import ActiveSequence, ExaminedEntry, LogEntry
+from .format.log_replay import LogState
+from .format.metadata import Metadata, MetadataItem
 from .format.parent_locator import ParentLocator
-from .tools.check import Report, check
+from .format.region_table import Region, RegionTable
+from .format.structure_copies import Copy
+
+_LATER = {
+    "disk.partition_stream": ["PartitionStream"],
+    "disk.partitions": ["Partition", "PartitionTable"],
+    "tools.check": ["Report", "check"],
+    "tools.convert": ["convert"],
+    "tools.copy_range": ["copy_range"],
+    "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
+    "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
+    "tools.skeleton": ["Skeleton", "lacks_payload", "write_skeleton"],
+}
+
+if TYPE_CHECKING:
+    from .disk.partition_stream import PartitionStream
+    from .disk.partitions import Partition, PartitionTable
+    from .tools.check import Report, check
+    from .tools.convert import convert
+    from .tools.copy_range import copy_range
+    from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
+    from .tools.log_listing import LogListing, LogUpdate, read_log
+    from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
+
+    __version__: str
 
 __all__ = [
+    "DUMP_SECTIONS",
+    "MAX_DUMP_COUNT",
+    "ActiveSequence",
+    "BinaryFile",
+    "Chain",
+    "Copy",
     "CorruptImageError",
     "DirtyLogError",
+    "DumpNode",
+    "ExaminedEntry",
     "Extent",
     "Finding",
+    "Geometry",
+    "Header",
     "Kind",
+    "LogChanges",
+    "LogEntry",
+    "LogListing",
+    "LogState",
+    "LogUpdate",
     "Lost",
+    "Metadata",
+    "MetadataItem",
     "NotVhdxError",
     "ParentError",
     "ParentLocator",
     "ParentMismatchError",
     "ParentNotFoundError",
+    "Partition",
+    "PartitionStream",
+    "PartitionTable",
+    "Region",
+    "RegionTable",
     "Report",
     "Severity",
+    "Skeleton",
     "Tried",
     "TruncatedImageError",
     "UnsupportedImageError",
@@ -52,57 +109,33 @@ __all__ = [
     "VhdxImage",
     "VirtualDisk",
     "check",
+    "convert",
+    "copy_range",
+    "dump",
     "is_vhdx",
+    "lacks_payload",
     "open",
+    "open_chain",
+    "read_log",
+    "write_skeleton",
 ]
 
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
 
-def open(
-    file: PathOrFile,
-    *,
-    parent: Parents = None,
-    parents: Policy = "relative",
-    log: str = "replay",
-    errors: Errors = "raise",
-) -> VirtualDisk:
-    """The virtual disk in an image, as a read-only file object.
+    def __getattr__(name: str) -> Any:
+        value = _import(name)
+        globals()[name] = value
+        return value
 
-    `file` is a path, which is opened and closed, or a seekable binary file object, which is borrowed: the image starts
-    at its offset 0, it is never closed, and its position is moved by reads.
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "__version__"})
 
-    `parent` is the parent of a differencing image: a path, a file object, or an opened disk, which stays open for the
-    caller to close; a sequence gives the parent, then its parent, and so on. Without it, and for the parent's own
-    parents, `parents` says where they may come from:
+    def _import(name: str) -> Any:
+        from importlib import import_module, metadata
 
-    - "relative": where the image's relative_path points to from its folder, `..` included;
-    - "inside": the same, but never out of the folder of `file`, with symbolic links resolved;
-    - "all": also volume and absolute paths where this system can name them;
-    - None: from nowhere; reads that need a parent raise `ParentNotFoundError`;
-    - a callable: gets the `ParentLocator`, gives a path, a file object, an opened disk or None.
-
-    Only regular files are opened as parents, and only one that matches the child's linkage is used [2.6.2.6.3].
-
-    `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
-    wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
-
-    `errors` says what a read does where the image does not hold what it should, or a parent is not open: "raise", or
-    "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either; to go without
-    a parent that is lost, `parents=None`.
-
-    Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
-    `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
-    where the file itself cannot be opened or read.
-    """
-    return open_disk(file, parent=parent, parents=parents, log=log, errors=errors)
-
-
-def is_vhdx(file: PathOrFile) -> bool:
-    """Whether a file begins with the signature of a VHDX [2.2.1]; says nothing of the rest.
-
-    A file object's position is restored. Raises `OSError` where the file cannot be opened or read.
-    """
-    source = open_source(file)
-    try:
-        return _header.is_vhdx(source)
-    finally:
-        source.close()
+        if name == "__version__":
+            return metadata.version(__name__)
+        for module, names in _LATER.items():
+            if name in names:
+                return getattr(import_module(f".{module}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

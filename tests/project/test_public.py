@@ -2,51 +2,99 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib
+import importlib.metadata
 import inspect
 import os
+import pkgutil
+import re
 import subprocess
 import sys
+import typing
+from pathlib import Path
 
+import pytest
 from builder import MB, dynamic
 
 import vhdxreader
 
-PUBLIC = [
-    "CorruptImageError",
-    "DirtyLogError",
-    "Extent",
-    "Finding",
-    "Kind",
-    "Lost",
-    "NotVhdxError",
-    "ParentError",
-    "ParentLocator",
-    "ParentMismatchError",
-    "ParentNotFoundError",
-    "Report",
-    "Severity",
-    "Tried",
-    "TruncatedImageError",
-    "UnsupportedImageError",
-    "VhdxError",
-    "VhdxImage",
-    "VirtualDisk",
-    "check",
-    "is_vhdx",
-    "open",
-]
+PUBLIC = {
+    "opening": "open open_chain is_vhdx BinaryFile Chain VhdxImage VirtualDisk Extent Kind Lost",
+    "structures": "Copy Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
+    "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogState LogListing LogUpdate read_log",
+    "partitions": "Partition PartitionStream PartitionTable",
+    "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
+    " write_skeleton",
+    "findings": "Finding Severity Tried",
+    "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnsupportedImageError DirtyLogError"
+    " ParentError ParentMismatchError ParentNotFoundError",
+}
+NAMES = " ".join(PUBLIC.values()).split()
+CONSTANTS = {"DUMP_SECTIONS", "MAX_DUMP_COUNT"}
+MODULES = [m for m in pkgutil.walk_packages(vhdxreader.__path__, "vhdxreader.") if not m.name.endswith("__main__")]
+FOREIGN = {"Hashable", "Iterator", "UUID"}
+NOT_PROMISED = {"OverlaySource"}  # of `LogState.overlay`: what lies over the file, for the rooms above
+
+
+def run_python(code, *arguments):
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_exactly_these_names():
-    assert sorted(vhdxreader.__all__) == PUBLIC
+    assert sorted(vhdxreader.__all__) == sorted(NAMES)
     names = {}
     exec("from vhdxreader import *", names)
-    assert sorted(set(names) - {"__builtins__"}) == PUBLIC
+    assert sorted(set(names) - {"__builtins__"}) == sorted(NAMES)
+    assert set(NAMES) <= set(dir(vhdxreader))
+    with pytest.raises(AttributeError, match="no attribute 'opne'"):
+        vhdxreader.opne  # noqa: B018
 
 
-def test_each_says_what_it_is():
-    for name in PUBLIC:
-        assert inspect.getdoc(getattr(vhdxreader, name)), name
+@pytest.mark.parametrize("name", NAMES)
+def test_each_says_what_it_is_under_its_name(name):
+    value = getattr(vhdxreader, name)
+    assert name in CONSTANTS or inspect.getdoc(value)
+    assert name in CONSTANTS or value.__name__ == name  # no other in tracebacks and pages
+
+
+def test_late_names_are_found_by_a_fresh_interpreter():
+    for name in sorted(set(NAMES) - set(run_python("import vhdxreader; print(*vars(vhdxreader))").split())):
+        assert run_python("import sys, vhdxreader; print(hasattr(vhdxreader, sys.argv[1]))", name) == "True\n"
+
+
+def test_no_module_is_hidden_by_a_public_name():
+    for name in (module.name for module in MODULES):
+        package, _, last = name.rpartition(".")
+        assert getattr(importlib.import_module(package), last, None) in (None, importlib.import_module(name)), name
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert vhdxreader.__version__ == importlib.metadata.version("vhdxreader")
+
+
+def test_types_of_public_attributes_are_public():
+    """What a public class says that its attributes, properties and methods give."""
+    modules = [importlib.import_module(module.name) for module in MODULES]
+    ours = {name for module in modules for name, value in vars(module).items() if isinstance(value, type)}
+    ours = {name for name in ours if not hasattr(builtins, name) and not hasattr(typing, name)}
+    for kind in [value for name in NAMES if isinstance(value := getattr(vhdxreader, name), type)]:
+        for name, annotation in annotations(kind):
+            given = ours.intersection(re.findall(r"\w+", str(annotation)))
+            assert given <= {*NAMES, *FOREIGN, *NOT_PROMISED}, f"{kind.__name__}.{name}: {annotation}"
+
+
+def annotations(kind):
+    """Of attributes, and of what properties and methods give back, as they are written."""
+    for base in kind.__mro__:
+        if not base.__module__.startswith("vhdxreader"):
+            continue
+        yield from ((name, text) for name, text in vars(base).get("__annotations__", {}).items() if name[0] != "_")
+        for name, member in vars(base).items():
+            function = member.fget if isinstance(member, property) else member
+            if name[0] != "_" and inspect.isfunction(function):
+                yield name, function.__annotations__.get("return", "")
 
 
 def test_open_is_as_promised():
@@ -58,9 +106,8 @@ def test_open_is_as_promised():
 
 
 def test_the_library_loads_neither_the_command_line_nor_programs_nor_the_network():
-    code = "import sys, vhdxreader; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    unwanted = {"click", "rich", "vhdxreader.cli", "subprocess", "ssl", "http", "asyncio"}
+    loaded = run_python("import sys, vhdxreader; print(*sys.modules)").split()
+    unwanted = {"click", "rich", "vhdxreader.cli", "subprocess", "ssl", "http", "asyncio", "vhdxreader.tools"}
     assert unwanted & set(loaded) == set()
 
 
@@ -71,3 +118,48 @@ def test_text_from_an_image_where_no_character_set_of_ours_has_it(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u65e5\\u672c" in done.stdout
+
+
+TYPED = """
+import gzip, io, mmap, tempfile, zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import vhdxreader
+
+def sources(path: Path, archive: zipfile.ZipFile, packed: gzip.GzipFile, mapped: mmap.mmap, file: BinaryIO) -> None:
+    for source in (str(path), path, bytes(path), packed, mapped, file, io.BytesIO(), tempfile.TemporaryFile()):
+        vhdxreader.open(source)
+    with archive.open("disk.vhdx") as member, vhdxreader.open(member) as disk, vhdxreader.open(disk) as nested:
+        nested.read(512)
+
+def takes_a_binary_file(disk: vhdxreader.VirtualDisk, part: vhdxreader.PartitionStream) -> list[BinaryIO]:
+    io.BufferedReader(disk)
+    return [disk, part]
+
+def attributes(image: vhdxreader.VhdxImage) -> tuple[vhdxreader.Header, vhdxreader.Metadata, vhdxreader.Geometry]:
+    log: vhdxreader.LogState | None = image.log
+    copies: tuple[vhdxreader.Copy[vhdxreader.Header], vhdxreader.Copy[vhdxreader.Header]] = image.headers
+    version: str = vhdxreader.__version__
+    return image.header, image.metadata, image.geometry
+
+vhdxreader.open("disk.vhdx", log="reply")  # error: arg-type
+vhdxreader.open("disk.vhdx", errors="ignore")  # error: arg-type
+vhdxreader.open("disk.vhdx", parents="everywhere")  # error: arg-type
+vhdxreader.open(17)  # error: arg-type
+vhdxreader.opne("disk.vhdx")  # error: attr-defined
+"""
+
+
+def test_types_as_they_work_and_no_others(tmp_path):
+    """A program that uses the package, seen by a strict type checker: wrong is what is marked, and nothing else."""
+    program = tmp_path / "program.py"
+    program.write_text(TYPED)
+    options = ["--strict", "--follow-imports=silent", f"--cache-dir={tmp_path}", "--config-file="]
+    command = [sys.executable, "-m", "mypy", *options, str(program)]
+    environment = {**os.environ, "MYPYPATH": str(Path(vhdxreader.__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    found = re.findall(r"program\.py:(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
+    lines = enumerate(TYPED.splitlines(), 1)
+    marked = [(str(number), line.split("error: ")[1]) for number, line in lines if "# error: " in line]
+    assert found == marked, done.stdout + done.stderr

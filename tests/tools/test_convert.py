@@ -35,8 +35,8 @@ from builder import (
 )
 
 import vhdxreader
+from vhdxreader import convert
 from vhdxreader.cli.app import run
-from vhdxreader.tools.convert import write_raw
 
 ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="holes and signals as Linux has them")
 
@@ -99,7 +99,7 @@ def leftovers(folder: Path) -> list[Path]:
 def test_the_file_has_the_disks_bytes(tmp_path: Path, name: str, options: dict[str, bool]) -> None:
     path, expected = IMAGES[name](tmp_path)
     with vhdxreader.open(path) as disk:
-        write_raw(disk, tmp_path / "disk.raw", **options)
+        convert(disk, tmp_path / "disk.raw", **options)
     assert (tmp_path / "disk.raw").read_bytes() == expected
     assert not leftovers(tmp_path)
 
@@ -109,7 +109,7 @@ def test_a_stream_gets_the_same_bytes(tmp_path: Path, name: str) -> None:
     path, expected = IMAGES[name](tmp_path)
     for out in (io.BytesIO(), Stingy()):
         with vhdxreader.open(path) as disk:
-            write_raw(disk, out)
+            convert(disk, out)
         assert out.getvalue() == expected
 
 
@@ -143,14 +143,14 @@ class Full(io.RawIOBase):
 def test_a_file_object_that_does_not_count(image: Path) -> None:
     out = Uncounting()
     with vhdxreader.open(image) as disk:
-        write_raw(disk, out)
+        convert(disk, out)
         assert out.getvalue() == disk.read()
 
 
 @pytest.mark.parametrize("answer", [None, 0])
 def test_a_file_object_that_takes_nothing(image: Path, answer: int | None) -> None:
     with vhdxreader.open(image) as disk, pytest.raises(BlockingIOError):
-        write_raw(disk, Full(answer))
+        convert(disk, Full(answer))
 
 
 def refuse(*_: object) -> int:
@@ -176,14 +176,14 @@ def test_it_does_not_depend_on_the_kernels_copying(
     else:
         monkeypatch.setattr(os, "copy_file_range", instead)
     with vhdxreader.open(path) as disk:
-        write_raw(disk, tmp_path / "disk.raw")
+        convert(disk, tmp_path / "disk.raw")
     assert (tmp_path / "disk.raw").read_bytes() == expected
 
 
 def test_an_image_given_as_a_file_object(tmp_path: Path) -> None:
     path, expected = IMAGES["blocks"](tmp_path)
     with path.open("rb") as file, vhdxreader.open(file) as disk:
-        write_raw(disk, tmp_path / "disk.raw")
+        convert(disk, tmp_path / "disk.raw")
     assert (tmp_path / "disk.raw").read_bytes() == expected
 
 
@@ -199,7 +199,7 @@ def test_zero_and_absent_blocks_are_holes(tmp_path: Path) -> None:
     image = dynamic(40 * MB, {1: full(), 20: zeroed(), 39: full()}).save(tmp_path / "disk.vhdx")
     for name, sparse in (("sparse.raw", True), ("whole.raw", False)):
         with vhdxreader.open(image) as disk:
-            write_raw(disk, tmp_path / name, sparse=sparse)
+            convert(disk, tmp_path / name, sparse=sparse)
     assert 2 * MB <= used(tmp_path / "sparse.raw") < 2 * MB + 64 * KB
     assert used(tmp_path / "whole.raw") >= 40 * MB
     assert (tmp_path / "sparse.raw").stat().st_size == 40 * MB
@@ -212,7 +212,7 @@ def test_zeros_inside_data_are_holes_if_asked_for(tmp_path: Path) -> None:
     path = image.save(tmp_path / "disk.vhdx")
     for name, detect in (("as_is.raw", False), ("detected.raw", True)):
         with vhdxreader.open(path) as disk:
-            write_raw(disk, tmp_path / name, detect_zeroes=detect)
+            convert(disk, tmp_path / name, detect_zeroes=detect)
         assert (tmp_path / name).read_bytes() == image.expected()
     assert used(tmp_path / "as_is.raw") >= 3 * MB
     assert 17 * 4096 <= used(tmp_path / "detected.raw") <= 17 * 4096 + 64 * KB
@@ -222,7 +222,7 @@ def test_zeros_inside_data_are_holes_if_asked_for(tmp_path: Path) -> None:
 def test_holes_of_the_image_are_holes(tmp_path: Path) -> None:
     image = fixed(20 * MB, {7: full(b"only this")})
     with vhdxreader.open(image.save(tmp_path / "disk.vhdx")) as disk:
-        write_raw(disk, tmp_path / "disk.raw")
+        convert(disk, tmp_path / "disk.raw")
     assert (tmp_path / "disk.raw").read_bytes() == image.expected()
     assert used(tmp_path / "disk.raw") <= 64 * KB
 
@@ -235,9 +235,9 @@ def test_what_exists_stays_unless_told_otherwise(tmp_path: Path, image: Path) ->
     target.write_bytes(b"precious")
     with vhdxreader.open(image) as disk:
         with pytest.raises(FileExistsError):
-            write_raw(disk, target)
+            convert(disk, target)
         assert target.read_bytes() == b"precious"
-        write_raw(disk, target, overwrite=True)
+        convert(disk, target, overwrite=True)
         assert target.read_bytes() == disk.read()
     assert not leftovers(tmp_path)
 
@@ -245,7 +245,7 @@ def test_what_exists_stays_unless_told_otherwise(tmp_path: Path, image: Path) ->
 def test_what_came_there_meanwhile_stays(tmp_path: Path, image: Path) -> None:
     target = tmp_path / "disk.raw"
     with vhdxreader.open(image) as disk, pytest.raises(FileExistsError):
-        write_raw(disk, target, progress=lambda *_: target.write_bytes(b"precious"))
+        convert(disk, target, progress=lambda *_: target.write_bytes(b"precious"))
     assert target.read_bytes() == b"precious"
     assert not leftovers(tmp_path)
 
@@ -256,10 +256,10 @@ def test_where_there_are_no_hard_links(tmp_path: Path, image: Path, monkeypatch:
 
     monkeypatch.setattr(os, "link", refuse_link)
     with vhdxreader.open(image) as disk:
-        write_raw(disk, tmp_path / "disk.raw")
+        convert(disk, tmp_path / "disk.raw")
         assert (tmp_path / "disk.raw").read_bytes() == disk.read()
         with pytest.raises(FileExistsError):
-            write_raw(disk, tmp_path / "other.raw", progress=lambda *_: (tmp_path / "other.raw").touch())
+            convert(disk, tmp_path / "other.raw", progress=lambda *_: (tmp_path / "other.raw").touch())
     assert not leftovers(tmp_path)
 
 
@@ -268,7 +268,7 @@ def test_a_symbolic_link_is_followed(tmp_path: Path, image: Path) -> None:
     (tmp_path / "link.raw").symlink_to(tmp_path / "inner" / "disk.raw")
     for overwrite in (False, True):
         with vhdxreader.open(image) as disk:
-            write_raw(disk, tmp_path / "link.raw", overwrite=overwrite)
+            convert(disk, tmp_path / "link.raw", overwrite=overwrite)
             assert (tmp_path / "inner" / "disk.raw").read_bytes() == disk.pread(disk.size, 0)
     assert (tmp_path / "link.raw").is_symlink()
 
@@ -284,9 +284,9 @@ def test_never_an_image_of_the_chain(tmp_path: Path, member: str, way: str) -> N
     before = (tmp_path / member).read_bytes()
     with vhdxreader.open(path) as disk:
         with pytest.raises(shutil.SameFileError):
-            write_raw(disk, target, overwrite=True)
+            convert(disk, target, overwrite=True)
         with pytest.raises(shutil.SameFileError):
-            write_raw(disk, tmp_path / "disk.raw", lost_map=target, overwrite=True)
+            convert(disk, tmp_path / "disk.raw", lost_map=target, overwrite=True)
     assert (tmp_path / member).read_bytes() == before
     assert not (tmp_path / "disk.raw").exists()
     assert not leftovers(tmp_path)
@@ -316,7 +316,7 @@ def test_nothing_but_files_is_replaced(tmp_path: Path, image: Path, kind: str, w
 def test_a_folder_is_refused_before_anything_is_copied(tmp_path: Path, image: Path) -> None:
     seen: list[int] = []
     with vhdxreader.open(image) as disk, pytest.raises(OSError, match="not a regular file"):
-        write_raw(disk, tmp_path, overwrite=True, progress=lambda done, _: seen.append(done))
+        convert(disk, tmp_path, overwrite=True, progress=lambda done, _: seen.append(done))
     assert not seen
 
 
@@ -328,7 +328,7 @@ def test_what_replaces_a_file_has_its_permissions(tmp_path: Path, image: Path, m
     target.chmod(mode)
     seen: set[int] = set()
     with vhdxreader.open(image) as disk:
-        write_raw(
+        convert(
             disk,
             target,
             overwrite=True,
@@ -344,9 +344,9 @@ def test_never_an_image_given_as_a_file_object(tmp_path: Path, image: Path, buff
     before = image.read_bytes()
     with image.open("rb", buffering=buffering) as file, vhdxreader.open(file) as disk:
         with pytest.raises(shutil.SameFileError):
-            write_raw(disk, image, overwrite=True)
+            convert(disk, image, overwrite=True)
         with pytest.raises(shutil.SameFileError):
-            write_raw(disk, tmp_path / "disk.raw", lost_map=image, overwrite=True)
+            convert(disk, tmp_path / "disk.raw", lost_map=image, overwrite=True)
     assert image.read_bytes() == before
 
 
@@ -379,11 +379,11 @@ def test_a_block_device_is_not_overwritten_with_an_image_on_it(
     pretend_device(monkeypatch, device, image.stat().st_dev + (where != "on it"))
     with vhdxreader.open(device if where == "it itself" else image) as disk:
         if where == "elsewhere":
-            write_raw(disk, device, overwrite=True)
+            convert(disk, device, overwrite=True)
             assert device.read_bytes()[: disk.size] == disk.read()
             return
         with pytest.raises(shutil.SameFileError):
-            write_raw(disk, device, overwrite=True)
+            convert(disk, device, overwrite=True)
     assert device.read_bytes() == before
 
 
@@ -400,7 +400,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path: Path, image: Path, monkeypa
             patch.setattr(os, "copy_file_range", no_space, raising=False)
             patch.setattr(os, failing, no_space)
             with pytest.raises(OSError, match="No space left") as caught:
-                write_raw(disk, tmp_path / "disk.raw")
+                convert(disk, tmp_path / "disk.raw")
             assert caught.value.errno == errno.ENOSPC
         assert open_descriptors() == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.vhdx"]
@@ -429,13 +429,13 @@ def test_an_image_that_shrinks_is_an_error_and_no_zeros(tmp_path: Path, as_objec
     with path.open("rb") as file, vhdxreader.open(file if as_object else path) as disk:
         os.truncate(path, left * MB)
         with pytest.raises(vhdxreader.TruncatedImageError):
-            write_raw(disk, tmp_path / "disk.raw")
+            convert(disk, tmp_path / "disk.raw")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["disk.vhdx"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path, image: Path) -> None:
     with vhdxreader.open(image) as disk, pytest.raises(FileNotFoundError):
-        write_raw(disk, tmp_path / "nowhere" / "disk.raw")
+        convert(disk, tmp_path / "nowhere" / "disk.raw")
 
 
 def test_messages_name_the_target_and_the_way_out(
@@ -508,7 +508,7 @@ def test_a_signal_that_is_ignored_stays_so(image: Path, monkeypatch: pytest.Monk
     def look(*_: object, **__: object) -> None:
         seen.append([signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM) is signal.SIG_DFL])
 
-    monkeypatch.setattr("vhdxreader.cli.convert.write_raw", look)
+    monkeypatch.setattr("vhdxreader.convert", look)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         run(["convert", str(image), str(image.parent / "disk.raw")])
@@ -563,7 +563,7 @@ def test_a_mapfile_that_cannot_be_written_is_known_before_the_copy(tmp_path: Pat
         place = tmp_path / "nowhere" / "map"
     seen: list[int] = []
     with vhdxreader.open(image, errors="zero") as disk, pytest.raises(OSError, match=r"disk\.raw|map"):
-        write_raw(disk, target, lost_map=place, overwrite=way != "exists", progress=lambda done, _: seen.append(done))
+        convert(disk, target, lost_map=place, overwrite=way != "exists", progress=lambda done, _: seen.append(done))
     assert not seen
     assert not target.exists()
     assert not leftovers(tmp_path)
@@ -579,7 +579,7 @@ def test_a_lost_parent_is_not_read_at_all(tmp_path: Path) -> None:
         assert [(lost.offset, lost.length) for lost in disk.lost] == [(0, MB), (2 * MB, 2 * MB)]
         assert not file.read()
     with vhdxreader.open(path, parents=None) as disk, pytest.raises(vhdxreader.ParentNotFoundError):
-        write_raw(disk, tmp_path / "other.raw")
+        convert(disk, tmp_path / "other.raw")
 
 
 # ---- the command
@@ -595,7 +595,7 @@ def test_progress_rises_to_the_end(tmp_path: Path) -> None:
     path, expected = IMAGES["chain"](tmp_path)
     seen: list[int] = []
     with vhdxreader.open(path) as disk:
-        write_raw(disk, tmp_path / "disk.raw", progress=lambda done, _: seen.append(done))
+        convert(disk, tmp_path / "disk.raw", progress=lambda done, _: seen.append(done))
     assert seen == sorted(seen)
     assert seen[-1] == len(expected)
 

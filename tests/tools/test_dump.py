@@ -8,9 +8,8 @@ import pytest
 from builder import ITEM_GUIDS, KB, MB, Item, Locator, differencing, dynamic
 from grammar_tools import BUILT
 
-from vhdxreader import NotVhdxError
+from vhdxreader import DUMP_SECTIONS, MAX_DUMP_COUNT, NotVhdxError, dump
 from vhdxreader.cli.app import run
-from vhdxreader.tools.dump import MAX_COUNT, SECTIONS, dump
 
 # Fields that the builder writes as one word and the grammar shows bit by bit.
 BITS = {"required", "flags"}
@@ -53,7 +52,7 @@ def test_bits_say_where_they_are():
 
 def test_bat_by_range():
     image = BUILT["child"]()
-    for first, count in ((0, 64), (2, 3), (19, 5), (MAX_COUNT, 5)):
+    for first, count in ((0, 64), (2, 3), (19, 5), (MAX_DUMP_COUNT, 5)):
         shown = list(dump(image.open(), ["bat"], first=first, count=count))
         # a differencing disk has the last chunk's sector bitmap entry, 4096 entries further on
         assert [node.offset for node in shown] == [
@@ -108,7 +107,7 @@ def test_a_locator_whose_strings_overlap_is_cut_short():
     assert last.problem == "the strings have more bytes than the item"
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("section", DUMP_SECTIONS)
 @pytest.mark.parametrize("name", ["truncated", "broken_header", "junk_tables", "cut_in_block"])
 def test_a_damaged_image_shows_what_is_left(name, section, tmp_path, capsys):
     path = BUILT[name]().save(tmp_path / "disk.vhdx")
@@ -159,7 +158,7 @@ def test_what_is_no_vhdx_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--count", str(MAX_COUNT + 1)], ["--count", "0"], ["--first", "-1"], ["blocks"]]
+    "arguments", [["--count", str(MAX_DUMP_COUNT + 1)], ["--count", "0"], ["--first", "-1"], ["blocks"]]
 )
 def test_wrong_usage(arguments, tmp_path):
     assert run(["dump", str(dynamic(MB).save(tmp_path / "disk.vhdx")), *arguments]) == 64

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ..errors import CorruptImageError, VhdxError
+from .. import CorruptImageError, VhdxError
 from .output import printable
 
 FINE, FAILED, CORRUPT, WARNED, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130

@@ -9,11 +9,8 @@ import click
 
 import vhdxreader
 
-from ..files.writing import write_all
 from .options import reads_data, size
 from .output import report_lost
-
-_BUFFER_SIZE = 1 << 20
 
 
 @click.command("cat", short_help="The virtual disk's bytes to standard output.")
@@ -29,16 +26,5 @@ def command(image: str, offset: int, length: int | None, **how: Any) -> int:
         rest = disk.size - offset
         if rest < 0 or (length is not None and length > rest):
             raise click.UsageError(f"the virtual disk ends at byte {disk.size}, before the end of what is asked for")
-        write_range(disk, offset, rest if length is None else length)
+        vhdxreader.copy_range(disk, sys.stdout.buffer, offset=offset, length=length)
         return report_lost(disk)
-
-
-def write_range(disk: vhdxreader.VirtualDisk, offset: int, length: int) -> None:
-    """Copy `length` bytes at `offset` to standard output through one buffer."""
-    buffer = memoryview(bytearray(min(_BUFFER_SIZE, length)))
-    end = offset + length
-    while offset < end:
-        part = buffer[: end - offset]
-        offset += disk.preadinto(part, offset)
-        write_all(sys.stdout.buffer, part)
-    sys.stdout.buffer.flush()

@@ -10,7 +10,7 @@ import click
 
 import vhdxreader
 
-from ..errors import Finding, Severity
+from .. import Finding, Severity
 from .options import image_argument, json_option
 from .output import print_json, print_pairs, printable, size
 

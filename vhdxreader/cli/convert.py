@@ -12,7 +12,6 @@ import click
 
 import vhdxreader
 
-from ..tools.convert import write_raw
 from .options import offers_force, reads_data
 from .output import report_lost
 
@@ -44,7 +43,7 @@ def command(
     if mapfile is None and how["errors"] == "zero" and target != "-":
         mapfile = target + ".map"
     with _terminable(), offers_force(), vhdxreader.open(image, **how) as disk, _progress_bar(progress) as report:
-        write_raw(
+        vhdxreader.convert(
             disk,
             output,
             overwrite=force,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..tools.dump import MAX_COUNT, SECTIONS, Node, dump
+from .. import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
 from .options import image_argument, json_option
 from .output import print_json, printable
 
@@ -15,12 +15,12 @@ _SHOWN_BYTES = 16
 
 @click.command("dump", short_help="Every field of every structure.")
 @image_argument
-@click.argument("section", type=click.Choice(list(SECTIONS)), required=False)
+@click.argument("section", type=click.Choice(DUMP_SECTIONS), required=False)
 @json_option
 @click.option("--first", type=click.IntRange(0), default=0, help="First BAT entry, or first 4 KB sector of the log.")
 @click.option(
     "--count",
-    type=click.IntRange(1, MAX_COUNT),
+    type=click.IntRange(1, MAX_DUMP_COUNT),
     default=64,
     show_default=True,
     help="How many BAT entries or log sectors.",
@@ -43,7 +43,7 @@ def command(image: str, section: str | None, as_json: bool, first: int, count: i
     return code
 
 
-def describe(node: Node) -> dict[str, Any]:
+def describe(node: DumpNode) -> dict[str, Any]:
     """A node as plain values; offsets and sizes in bytes."""
     facts: dict[str, Any] = {"name": node.name, "offset": node.offset, "size": node.size}
     if node.bits is not None:
@@ -58,7 +58,7 @@ def describe(node: Node) -> dict[str, Any]:
     return facts | ({"fields": [describe(child) for child in node.children]} if node.children else {})
 
 
-def _print(node: Node, depth: int) -> None:
+def _print(node: DumpNode, depth: int) -> None:
     place = "" if node.offset is None else f"{node.offset:#012x}"
     name = node.name
     if node.bit is not None and node.bits is not None:

@@ -8,14 +8,19 @@ from typing import Any
 
 import click
 
-from ..disk.chain import Chain, open_chain
-from ..disk.image import VhdxImage
-from ..errors import CorruptImageError, ParentError, TruncatedImageError
-from ..format.header import Header
-from ..format.parent_locator import ParentLocator
-from ..format.region_table import RegionTable
-from ..format.structure_copies import Copy
-from ..tools.skeleton import lacks_payload
+from .. import (
+    Chain,
+    Copy,
+    CorruptImageError,
+    Header,
+    ParentError,
+    ParentLocator,
+    RegionTable,
+    TruncatedImageError,
+    VhdxImage,
+    lacks_payload,
+    open_chain,
+)
 from .options import json_option, opens_image
 from .output import print_json, print_pairs, size
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from ..format.log import Examined
-from ..tools.log_listing import LogList, Update, list_log
+from .. import ExaminedEntry, LogListing, LogUpdate, read_log
 from .options import image_argument, json_option
 from .output import printable, size
 
@@ -24,11 +23,11 @@ def command(image: str, as_json: bool) -> None:
     Shown is what lies on disk, also of an image that does not open: no log is replayed. Entries of the active sequence
     are marked: applied (before its tail: no longer needed), replayed, tail, head.
     """
-    with list_log(image) as log:
+    with read_log(image) as log:
         sys.stdout.writelines(_json_lines(log) if as_json else _text_lines(log))
 
 
-def describe(log: LogList) -> dict[str, Any]:
+def describe(log: LogListing) -> dict[str, Any]:
     """The log as plain values, without its entries; offsets and lengths in bytes."""
     header = log.header
     return {
@@ -41,7 +40,7 @@ def describe(log: LogList) -> dict[str, Any]:
     }
 
 
-def describe_entry(log: LogList, examined: Examined) -> dict[str, Any]:
+def describe_entry(log: LogListing, examined: ExaminedEntry) -> dict[str, Any]:
     """An entry as plain values, without its descriptors. `offset` and `tail` count from the log's start."""
     entry = examined.entry
     return {
@@ -62,7 +61,7 @@ def describe_entry(log: LogList, examined: Examined) -> dict[str, Any]:
     }
 
 
-def _describe_update(update: Update) -> dict[str, Any]:
+def _describe_update(update: LogUpdate) -> dict[str, Any]:
     return {
         "kind": update.kind,
         "file_offset": update.offset,
@@ -71,7 +70,7 @@ def _describe_update(update: Update) -> dict[str, Any]:
     }
 
 
-def _json_lines(log: LogList) -> Iterator[str]:
+def _json_lines(log: LogListing) -> Iterator[str]:
     """Piece by piece: a log can hold millions of descriptors."""
     yield json.dumps(describe(log))[:-1] + ', "entries": ['
     for i, examined in enumerate(log.examined):
@@ -82,7 +81,7 @@ def _json_lines(log: LogList) -> Iterator[str]:
     yield "]}\n"
 
 
-def _text_lines(log: LogList) -> Iterator[str]:
+def _text_lines(log: LogListing) -> Iterator[str]:
     header = log.header
     yield f"{printable(log.name)}: {'dirty' if header.has_log else 'clean'} log of {size(header.log_length)}"
     yield f" at {header.log_offset:#x}, LogGuid {header.log_guid}\n"

@@ -11,7 +11,7 @@ import click
 
 import vhdxreader
 
-from ..disk.address_map import Extent, Kind
+from .. import Extent, Kind
 from .options import json_option, opens_image
 from .output import printable
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..disk.virtual_disk import VirtualDisk
+from .. import VirtualDisk
 
 _MAX_LISTED = 1000  # lost ranges
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")

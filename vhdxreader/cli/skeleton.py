@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..tools.skeleton import write_skeleton
+from .. import write_skeleton
 from .options import image_argument, offers_force
 from .options import size as parse_size
 from .output import size

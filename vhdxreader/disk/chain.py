@@ -1,6 +1,6 @@
 """Opening an image together with its parents, each found and verified before a byte of it is served [2.6.2.6].
 
-In: a path or file object, and where parents may come from. Out: a `VirtualDisk`.
+In: a path or file object, and where parents may come from. Out: a `Chain` of opened images.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TypeAlias, cast, get_args
 
 from .. import spec
 from ..errors import ParentError, Tried, VhdxError
 from ..files.source import AnyPath, PathOrFile, Source, open_regular, open_source
 from ..format import header as headers
 from ..format.header import Header
+from ..format.log_replay import Log
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings, breach
 from .image import VhdxImage
@@ -24,7 +25,6 @@ from .virtual_disk import VirtualDisk
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
 Parents: TypeAlias = "Parent | Sequence[Parent] | None"
-Errors: TypeAlias = Literal["raise", "zero"]
 Policy: TypeAlias = "NamedPolicy | Callable[[ParentLocator], Parent | None] | None"
 
 
@@ -47,25 +47,7 @@ class Chain:
             image.close()
 
 
-def open_disk(
-    file: PathOrFile,
-    *,
-    parent: Parents = None,
-    parents: Policy = "relative",
-    log: str = "replay",
-    errors: Errors = "raise",
-) -> VirtualDisk:
-    """The virtual disk in an image; see `vhdxreader.open`. Each file of the chain is opened alike."""
-    if errors not in get_args(Errors):
-        raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
-    chain = open_chain(file, parent=parent, parents=parents, log=log)
-    if chain.error is not None:
-        chain.close()
-        raise chain.error
-    return VirtualDisk(chain.opened, chain.borrowed, salvage=errors == "zero")
-
-
-def open_chain(file: PathOrFile, *, parent: Parents = None, parents: Policy = "relative", log: str = "replay") -> Chain:
+def open_chain(file: PathOrFile, *, parent: Parents = None, parents: Policy = "relative", log: Log = "replay") -> Chain:
     """As much of a chain as can be opened; see `vhdxreader.open`.
 
     Raises only what is wrong with the child itself, or with the arguments.

@@ -14,7 +14,7 @@ from ..errors import Finding
 from ..files.source import Source
 from ..format.bat import Geometry
 from ..format.header import Header
-from ..format.log_replay import LogMode, LogState
+from ..format.log_replay import Log, LogMode, LogState
 from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
 from ..format.region_table import RegionTable
@@ -49,7 +49,7 @@ class VhdxImage:
     parent_locator: ParentLocator | None
     geometry: Geometry
 
-    def __init__(self, source: Source, *, log: str = "replay") -> None:
+    def __init__(self, source: Source, *, log: Log = "replay") -> None:
         """Read and validate everything but BAT and payload [2.2, 2.3, 2.6]. The image closes `source`.
 
         `log` is "replay", "refuse" or "ignore", as for `vhdxreader.open`.

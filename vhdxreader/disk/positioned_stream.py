@@ -7,10 +7,18 @@ import io
 import operator
 import os
 from abc import abstractmethod
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+if TYPE_CHECKING:
+
+    class _BinaryStream(io.RawIOBase, BinaryIO):
+        """A `BinaryIO`, too, as the streams of `io` are for type checkers."""
+
+else:
+    _BinaryStream = io.RawIOBase
 
 
-class PositionedStream(io.RawIOBase):
+class PositionedStream(_BinaryStream):
     """What `open(raw, "rb", buffering=0)` is, except that a read is always full unless at the end, and that there is no
     `fileno()`. The stream's own position is not safe for threads; `pread` and `preadinto` are."""
 

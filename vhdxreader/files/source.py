@@ -12,12 +12,13 @@ import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
-from typing import BinaryIO, TypeAlias
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from ..errors import TruncatedImageError
 
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
-PathOrFile: TypeAlias = "AnyPath | BinaryIO"
+PathOrFile: TypeAlias = "AnyPath | BinaryFile"
 
 _ZEROS = memoryview(bytes(1 << 20))
 
@@ -25,6 +26,19 @@ _ZEROS = memoryview(bytes(1 << 20))
 _OPEN_FLAGS = os.O_RDONLY
 for _flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
     _OPEN_FLAGS |= getattr(os, _flag, 0)
+
+
+class BinaryFile(Protocol):
+    """What a file object must have for an image to be read from it; it need not come from the module `io`."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes from the position on; none at the end only."""
+
+    def seek(self, offset: int, whence: Literal[0, 2] = 0, /) -> object:
+        """Move the position, from the start (0) or the end (2)."""
+
+    def tell(self) -> int:
+        """The position."""
 
 
 class Source(ABC):
@@ -69,6 +83,14 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what the source itself opened. Further reads raise `ValueError`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class DescriptorSource(Source):
@@ -123,15 +145,15 @@ class FileObjectSource(Source):
     It is borrowed unless it has the `path` that it was opened by: never closed, but put back to where it stood.
     """
 
-    def __init__(self, file: BinaryIO, *, path: str | None = None) -> None:
+    def __init__(self, file: BinaryFile, *, path: str | None = None) -> None:
         self.path = path
         self.name = path or str(getattr(file, "name", None) or f"<{type(file).__name__}>")
-        self._file = file
+        self._file: Any = file
         # The object's address is unique while it lives, and it is held here.
         self.identity: Hashable = file_identity(os.fstat(raw.fileno())) if (raw := self._raw()) else id(file)
         self._lock = threading.Lock()
         self._position = file.tell()
-        file.seek(0, os.SEEK_END)  # which may give None, as mmap's does
+        self._file.seek(0, os.SEEK_END)  # which may give None, as mmap's does
         self.size = file.tell()
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
@@ -239,7 +261,7 @@ def _seekable_size(fd: int, name: str) -> int:
         raise OSError(error.errno, "the file is not seekable", name) from error
 
 
-def _read_into(file: BinaryIO, buffer: memoryview) -> int:
+def _read_into(file: Any, buffer: memoryview) -> int:
     if hasattr(file, "readinto"):
         return file.readinto(buffer) or 0
     data = file.read(len(buffer))

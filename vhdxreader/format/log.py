@@ -56,7 +56,7 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ExaminedEntry:
     """What begins with the signature of an entry: it is valid, or there is a `problem`.
 
     `rule` names the rule that is broken where that is one the specification only implies, and the only one. Unless
@@ -131,7 +131,7 @@ class Ring:
             yield start, done
 
 
-def examine(ring: Ring, log_guid: UUID) -> Iterator[Examined]:
+def examine(ring: Ring, log_guid: UUID) -> Iterator[ExaminedEntry]:
     """Everything that begins with an entry's signature, by ascending offset.
 
     Descriptors and data sectors have signatures of their own, so no entry holds the beginning of another. Each can
@@ -143,7 +143,7 @@ def examine(ring: Ring, log_guid: UUID) -> Iterator[Examined]:
         entry = _decode(ring, offset, log_guid)
         no_room = _room_problem(entry, ring, following - offset)
         problem = no_room or _header_problem(entry, ring, log_guid)
-        yield Examined(entry, problem, has_room=not no_room) if problem else _examine_content(entry, ring)
+        yield ExaminedEntry(entry, problem, has_room=not no_room) if problem else _examine_content(entry, ring)
 
 
 def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iterator[Descriptors]:
@@ -219,7 +219,7 @@ def _header_problem(entry: LogEntry, ring: Ring, log_guid: UUID) -> str:
     return ""
 
 
-def _examine_content(entry: LogEntry, ring: Ring) -> Examined:
+def _examine_content(entry: LogEntry, ring: Ring) -> ExaminedEntry:
     """The rules for an entry's descriptors and data sectors, and its checksum."""
     data_count = crc = 0
     data_start = entry.descriptor_sectors * _SECTOR
@@ -231,21 +231,21 @@ def _examine_content(entry: LogEntry, ring: Ring) -> Examined:
             batch = Descriptors.unpack(raw)
             problem = batch.problem(entry.sequence_number)
             if problem:
-                return Examined(entry, problem)
+                return ExaminedEntry(entry, problem)
             data_count += batch.data_count
             implied.update(_implied_problems(batch, ring))
         data_end = data_start + data_count * _SECTOR
         sectors = piece[max(data_start - at, 0) : max(data_end - at, 0)]
         if sectors and not data_sectors_are_good(sectors, entry.sequence_number):
-            return Examined(entry, "a data sector's signature or sequence number is wrong")
+            return ExaminedEntry(entry, "a data sector's signature or sequence number is wrong")
     if crc != entry.checksum:
-        return Examined(entry, f"its checksum is {entry.checksum:#010x}, but its bytes give {crc:#010x}")
+        return ExaminedEntry(entry, f"its checksum is {entry.checksum:#010x}, but its bytes give {crc:#010x}")
     if data_count != entry.data_count:
         wanted = data_start + data_count * _SECTOR
         implied["log.entry_length"] = f"its EntryLength is {entry.length:#x}, its content needs {wanted:#x}"
     for rule, problem in implied.items():
-        return Examined(entry, problem, rule if len(implied) == 1 else "")
-    return Examined(entry)
+        return ExaminedEntry(entry, problem, rule if len(implied) == 1 else "")
+    return ExaminedEntry(entry)
 
 
 def _implied_problems(batch: Descriptors, ring: Ring) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NoReturn
+from typing import Literal, NoReturn, TypeAlias
 from uuid import UUID
 
 from .. import spec
@@ -19,11 +19,15 @@ from ..files.overlay import OverlaySource, Sectors
 from ..files.range_union import STRETCH, Keys, Ranges, RangeUnion, union
 from ..files.source import Source
 from .header import Header
-from .log import ActiveSequence, Examined, LogEntry, Ring, descriptors, examine, find_active
+from .log import ActiveSequence, ExaminedEntry, LogEntry, Ring, descriptors, examine, find_active
 from .rules import Findings
 
 _SECTOR = spec.LOG_SECTOR_SIZE
 _EDGES = spec.LEADING_BYTES + spec.TRAILING_BYTES
+
+
+Log: TypeAlias = Literal["replay", "refuse", "ignore"]
+"""The values of `LogMode`, as callers write them."""
 
 
 class LogMode(Enum):
@@ -221,7 +225,7 @@ class _LastWrites:
 def _valid_entries(ring: Ring, log_guid: UUID, findings: Findings) -> tuple[LogEntry, ...]:
     """The valid entries; of those that only our reading of the specification rejects, the first of a kind is named."""
     entries: list[LogEntry] = []
-    rejected: dict[str, Examined] = {}
+    rejected: dict[str, ExaminedEntry] = {}
     counts: Counter[str] = Counter()
     for examined in examine(ring, log_guid):
         if not examined.problem:

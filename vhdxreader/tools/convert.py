@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from ..disk.address_map import Extent
 from ..disk.virtual_disk import VirtualDisk
-from ..files.source import AnyPath, PathOrFile, file_identity
+from ..files.source import AnyPath, file_identity
 from ..files.writing import WholeFile, write_all, write_all_at
 from .mapfile import mapfile
 
@@ -31,9 +31,9 @@ _ZEROS = memoryview(bytes(_STEP))
 _ZERO_GRANULE = bytes(4 << 10)  # zeros are looked for in pieces of the size that file systems have for blocks
 
 
-def write_raw(
+def convert(
     disk: VirtualDisk,
-    target: PathOrFile,
+    target: AnyPath | BinaryIO,
     *,
     overwrite: bool = False,
     sparse: bool = True,
@@ -127,7 +127,7 @@ class _Placed(_Output):
 
 
 class _Copy:
-    """One run of `write_raw`."""
+    """One run of `convert`."""
 
     def __init__(self, disk: VirtualDisk, output: _Output, *, detect_zeroes: bool, progress: Progress | None) -> None:
         self._disk = disk
@@ -211,7 +211,7 @@ def _stretches(data: bytearray, length: int) -> Iterator[tuple[int, int, bool]]:
 
 @contextmanager
 def _open_target(
-    target: PathOrFile, size: int, protected: Collection[Hashable], overwrite: bool, sparse: bool
+    target: AnyPath | BinaryIO, size: int, protected: Collection[Hashable], overwrite: bool, sparse: bool
 ) -> Iterator[_Output]:
     if not isinstance(target, (str, bytes, os.PathLike)):
         yield _Stream(target)
@@ -233,7 +233,7 @@ def _open_target(
 
 @contextmanager
 def _open_map(
-    path: AnyPath | None, target: PathOrFile, protected: Collection[Hashable], overwrite: bool
+    path: AnyPath | None, target: AnyPath | BinaryIO, protected: Collection[Hashable], overwrite: bool
 ) -> Iterator[WholeFile | None]:
     if path is None:
         yield None

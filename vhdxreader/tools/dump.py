@@ -25,7 +25,7 @@ from ..format.rules import Findings, breach
 from ..format.structure_copies import Copy
 from .skeleton import ends_with_structures
 
-MAX_COUNT = 65536
+MAX_DUMP_COUNT = 65536
 """The most BAT entries or log sectors that are shown at a time."""
 
 _MAX_RAW = 4096  # bytes of one node; of more, only the beginning
@@ -33,7 +33,7 @@ _NAMES = spec.REGION_NAMES | {guid: item.name for guid, item in KNOWN_ITEMS.item
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DumpNode:
     """A field, or a structure with its `children`: `size` bytes at file offset `offset`, which begin with `raw`.
 
     `value` is a field's, plain: a number, a boolean or text (GUIDs and states included). `meaning` is for people. A
@@ -49,18 +49,18 @@ class Node:
     problem: str = ""
     bit: int | None = None
     bits: int | None = None
-    children: tuple[Node, ...] = ()
+    children: tuple[DumpNode, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         """The value of the child with this name."""
         return next(child.value for child in self.children if child.name == name)
 
 
-def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, count: int = 64) -> Iterator[Node]:
-    """The nodes of these sections, by default of all of `SECTIONS`.
+def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, count: int = 64) -> Iterator[DumpNode]:
+    """The nodes of these sections, by default of all of `DUMP_SECTIONS`.
 
     Of the BAT, `count` entries are shown, and of the log as many sectors of 4 KB, from number `first` on; `count` is
-    at most `MAX_COUNT`. `file` is as in `vhdxreader.open`.
+    at most `MAX_DUMP_COUNT`. `file` is as in `vhdxreader.open`.
 
     Raises `NotVhdxError` for a file that has neither the signature nor a valid header or region table, and `OSError`
     where it cannot be read.
@@ -70,13 +70,13 @@ def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, coun
         found = read_structures(source, Findings(strict=False, keep=1), LogMode.IGNORE)
         if not found.is_vhdx:
             raise breach("identifier.signature", headers.not_vhdx_message(source), 0)
-        for section in sections or SECTIONS:
-            yield from SECTIONS[section](found, range(first, first + min(count, MAX_COUNT)))
+        for section in sections or _SECTIONS:
+            yield from _SECTIONS[section](found, range(first, first + min(count, MAX_DUMP_COUNT)))
     finally:
         source.close()
 
 
-def _header(found: Structures, _numbers: range) -> Iterator[Node]:
+def _header(found: Structures, _numbers: range) -> Iterator[DumpNode]:
     source = found.source
     identifier = _structure(source, "file type identifier", "FileTypeIdentifier", 0, spec.IDENTIFIER_SIZE)
     if not identifier.problem:
@@ -90,7 +90,7 @@ def _header(found: Structures, _numbers: range) -> Iterator[Node]:
         yield _structure(source, f"header {copy.number}", "Header", copy.offset, spec.HEADER_SIZE, meaning)
 
 
-def _region(found: Structures, _numbers: range) -> Iterator[Node]:
+def _region(found: Structures, _numbers: range) -> Iterator[DumpNode]:
     source = found.source
     for copy in found.region_tables:
         meaning = _copy_meaning(copy, "in use", found.region_table)
@@ -102,10 +102,10 @@ def _region(found: Structures, _numbers: range) -> Iterator[Node]:
             yield from _entries(source, table, "RegionTableEntry", *place)
 
 
-def _metadata(found: Structures, _numbers: range) -> Iterator[Node]:
+def _metadata(found: Structures, _numbers: range) -> Iterator[DumpNode]:
     source, region = found.source, found.regions.get(spec.REGION_METADATA)
     if region is None:
-        yield Node("metadata table", problem="there is no metadata region")
+        yield DumpNode("metadata table", problem="there is no metadata region")
         return
     size = spec.METADATA_TABLE_HEADER_SIZE
     table = _structure(source, "metadata table", "MetadataTable", region.offset, size)
@@ -123,12 +123,12 @@ def _metadata(found: Structures, _numbers: range) -> Iterator[Node]:
             yield _structure(source, f"item {item.name}", known.structure, item.offset, known.size)
 
 
-def _locator(found: Structures, _numbers: range) -> Iterator[Node]:
+def _locator(found: Structures, _numbers: range) -> Iterator[DumpNode]:
     source, region = found.source, found.regions.get(spec.REGION_METADATA)
     items = [] if region is None else _items(source, region)
     locators = [item for item in items if item.is_known and item.item_id == spec.ITEM_PARENT_LOCATOR]
     if not locators:
-        yield Node("parent locator", meaning="there is none")
+        yield DumpNode("parent locator", meaning="there is none")
     for item in locators:
         locator = _structure(source, "parent locator", "ParentLocatorItem", item.offset, spec.LOCATOR_HEADER_SIZE)
         yield locator
@@ -136,7 +136,7 @@ def _locator(found: Structures, _numbers: range) -> Iterator[Node]:
             yield from _locator_entries(source, item, locator)
 
 
-def _locator_entries(source: Source, item: MetadataItem, locator: Node) -> Iterator[Node]:
+def _locator_entries(source: Source, item: MetadataItem, locator: DumpNode) -> Iterator[DumpNode]:
     rest = item.length  # of the strings: more of them than the item has bytes overlap, and could be gigabytes
     at = item.offset + spec.LOCATOR_HEADER_SIZE
     most = (item.length - spec.LOCATOR_HEADER_SIZE) // spec.LOCATOR_ENTRY_SIZE
@@ -153,9 +153,9 @@ def _locator_entries(source: Source, item: MetadataItem, locator: Node) -> Itera
         yield replace(entry, meaning=meaning, children=(*entry.children, *strings))
 
 
-def _bat(found: Structures, numbers: range) -> Iterator[Node]:
+def _bat(found: Structures, numbers: range) -> Iterator[DumpNode]:
     if found.map is None:
-        yield Node("BAT", problem="regions or metadata do not say where it is, or how large")
+        yield DumpNode("BAT", problem="regions or metadata do not say where it is, or how large")
         return
     bat, geometry, lost = found.map.bat, found.map.bat.geometry, False
     for index in range(numbers.start, min(numbers.stop, geometry.entries)):
@@ -174,13 +174,13 @@ def _bat(found: Structures, numbers: range) -> Iterator[Node]:
         yield replace(node, meaning=meaning)
         lost |= present and where >= found.source.size
     if lost and ends_with_structures(found, found.source.size):
-        yield Node("payload", meaning="not there: the file ends with its last structure")
+        yield DumpNode("payload", meaning="not there: the file ends with its last structure")
 
 
-def _log(found: Structures, numbers: range) -> Iterator[Node]:
+def _log(found: Structures, numbers: range) -> Iterator[DumpNode]:
     header = found.header
     if header is None:
-        yield Node("log", problem="there is no current header that says where it is")
+        yield DumpNode("log", problem="there is no current header that says where it is")
         return
     for number in range(numbers.start, min(numbers.stop, header.log_length // spec.LOG_SECTOR_SIZE)):
         at = header.log_offset + number * spec.LOG_SECTOR_SIZE
@@ -190,7 +190,7 @@ def _log(found: Structures, numbers: range) -> Iterator[Node]:
             return
 
 
-def _log_sector(source: Source, name: str, at: int, log_guid: UUID) -> Node:
+def _log_sector(source: Source, name: str, at: int, log_guid: UUID) -> DumpNode:
     """A sector by its signature; one that goes on with an entry's descriptors begins with one of those."""
     sector = _bytes(source, name, at, spec.LOG_SECTOR_SIZE)
     signature = sector.raw[:4]
@@ -211,7 +211,7 @@ def _log_sector(source: Source, name: str, at: int, log_guid: UUID) -> Node:
     return replace(sector, meaning="other" if any(sector.raw) else "zeros") if not sector.problem else sector
 
 
-def _descriptors(source: Source, at: int, data: bytes, most: int) -> Iterator[Node]:
+def _descriptors(source: Source, at: int, data: bytes, most: int) -> Iterator[DumpNode]:
     """The descriptors that a sector holds from its byte `at` of the file on, up to the first that is none."""
     kinds = {
         spec.ZERO_DESCRIPTOR_SIGNATURE: "LogZeroDescriptor",
@@ -227,7 +227,7 @@ def _descriptors(source: Source, at: int, data: bytes, most: int) -> Iterator[No
         yield replace(node, meaning=f"{what} at {node['ofs_file']:#x}")
 
 
-SECTIONS: dict[str, Callable[[Structures, range], Iterator[Node]]] = {
+_SECTIONS: dict[str, Callable[[Structures, range], Iterator[DumpNode]]] = {
     "header": _header,
     "region": _region,
     "metadata": _metadata,
@@ -236,18 +236,21 @@ SECTIONS: dict[str, Callable[[Structures, range], Iterator[Node]]] = {
     "log": _log,
 }
 
+DUMP_SECTIONS = tuple(_SECTIONS)
+"""What an image is divided into, in the order in which it is shown."""
 
-def _structure(source: Source, name: str, structure: str, offset: int, size: int, meaning: str = "") -> Node:
+
+def _structure(source: Source, name: str, structure: str, offset: int, size: int, meaning: str = "") -> DumpNode:
     """A structure with its fields as the grammar has them, or with the reason why it cannot be read."""
     try:
         data = source.read_at(offset, size)
         children = tuple(_field(field) for field in grammar.fields(structure, data, offset))
     except VhdxError as error:
-        return Node(name, offset, size, meaning=meaning, problem=error.message)
-    return Node(name, offset, size, data[:_MAX_RAW], meaning=meaning, children=children)
+        return DumpNode(name, offset, size, meaning=meaning, problem=error.message)
+    return DumpNode(name, offset, size, data[:_MAX_RAW], meaning=meaning, children=children)
 
 
-def _field(field: grammar.Field) -> Node:
+def _field(field: grammar.Field) -> DumpNode:
     value, meaning = field.value, ""
     if isinstance(value, UUID):
         meaning = f"{value} {_NAMES.get(value, '')}".rstrip()
@@ -261,7 +264,7 @@ def _field(field: grammar.Field) -> Node:
         meaning = str(value).lower()
     else:
         meaning = str(value) if value < 4096 else f"{value} ({value:#x})"
-    return Node(field.name, field.offset, len(field.raw), field.raw, value, meaning, "", field.bit, field.bits)
+    return DumpNode(field.name, field.offset, len(field.raw), field.raw, value, meaning, "", field.bit, field.bits)
 
 
 def _signature(value: bytes) -> str:
@@ -270,18 +273,18 @@ def _signature(value: bytes) -> str:
     return "zeros" if not any(value) else ""
 
 
-def _entries(source: Source, table: Node, structure: str, at: int, size: int, most: int) -> Iterator[Node]:
+def _entries(source: Source, table: DumpNode, structure: str, at: int, size: int, most: int) -> Iterator[DumpNode]:
     """The entries behind a table, which says how many there are."""
     claimed = table["num_entries"]
     if claimed > most:
-        yield Node("entries", at, problem=f"{claimed} are claimed, but at most {most} fit")
+        yield DumpNode("entries", at, problem=f"{claimed} are claimed, but at most {most} fit")
         return
     for i in range(claimed):
         entry = _structure(source, f"entry {i}", structure, at + i * size, size)
         yield replace(entry, meaning=_entry_meaning(entry))
 
 
-def _entry_meaning(entry: Node) -> str:
+def _entry_meaning(entry: DumpNode) -> str:
     """What the GUID with which an entry begins stands for; nothing if it begins with something else."""
     if not entry.children or not isinstance(guid := entry.children[0].value, str):
         return ""
@@ -295,16 +298,16 @@ def _items(source: Source, region: Region) -> list[MetadataItem]:
     return [item for item in read_table(source, region, Findings(strict=False, keep=1)) or () if item.length]
 
 
-def _bytes(source: Source, name: str, offset: int, size: int) -> Node:
+def _bytes(source: Source, name: str, offset: int, size: int) -> DumpNode:
     try:
-        return Node(name, offset, size, source.read_at(offset, min(size, _MAX_RAW)))
+        return DumpNode(name, offset, size, source.read_at(offset, min(size, _MAX_RAW)))
     except VhdxError as error:
-        return Node(name, offset, size, problem=error.message)
+        return DumpNode(name, offset, size, problem=error.message)
 
 
-def _text(source: Source, item: MetadataItem, name: str, offset: int, size: int) -> Node:
+def _text(source: Source, item: MetadataItem, name: str, offset: int, size: int) -> DumpNode:
     if offset + size > item.length:
-        return Node(name, item.offset + offset, size, problem="it ends behind the item")
+        return DumpNode(name, item.offset + offset, size, problem="it ends behind the item")
     node = _bytes(source, name, item.offset + offset, size)
     text = node.raw.decode("utf-16-le", "replace")
     return replace(node, value=text, meaning=text)

@@ -17,7 +17,7 @@ from ..files.source import PathOrFile, Source, open_source
 from ..format import header as headers
 from ..format.bat import Bat
 from ..format.header import Header
-from ..format.log import ActiveSequence, Examined, Ring, descriptors, examine, find_active
+from ..format.log import ActiveSequence, ExaminedEntry, Ring, descriptors, examine, find_active
 from ..format.log_replay import LogMode
 from ..format.overlaps import Span
 from ..format.rules import Findings
@@ -29,7 +29,7 @@ _INDEX_BITS = 32  # of a block's index in the BAT
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class LogUpdate:
     """A descriptor: it replaces `length` bytes at file offset `offset`, with zeros or (`kind` "data") other bytes.
 
     `targets` names what lies there; `kind` is "unknown" where the signature is.
@@ -41,7 +41,7 @@ class Update:
     targets: tuple[str, ...]
 
 
-class LogList:
+class LogListing:
     """The log of an image. `examined` is what looks like an entry, by ascending offset; `active` the active sequence;
     `roles` says by their offsets what its entries are in it: "applied" before, or to be "replayed"; "tail"; "head".
 
@@ -61,7 +61,7 @@ class LogList:
             headers.validate(header, source.size, findings)
         self.name = source.name
         self.header: Header = header
-        self.examined: tuple[Examined, ...] = ()
+        self.examined: tuple[ExaminedEntry, ...] = ()
         self.active: ActiveSequence | None = None
         self._source = source
         self._ring: Ring | None = None
@@ -74,7 +74,7 @@ class LogList:
         self.roles = _roles(self.active)
         self._layout: _Layout | None = None
 
-    def updates(self, examined: Examined) -> Iterator[Update]:
+    def updates(self, examined: ExaminedEntry) -> Iterator[LogUpdate]:
         """The descriptors of an entry, in order; none where they are not all there."""
         if self._ring is None or not examined.has_room:
             return
@@ -82,13 +82,14 @@ class LogList:
             self._layout = _Layout(read_structures(self._source, Findings(strict=False), LogMode.IGNORE))
         for batch in descriptors(self._ring, examined.entry):
             for kind, offset, length in zip(batch.kinds, batch.offsets, batch.lengths, strict=True):
-                yield Update(_KINDS.get(kind, "unknown"), offset, length, self._layout.targets(offset, offset + length))
+                targets = self._layout.targets(offset, offset + length)
+                yield LogUpdate(_KINDS.get(kind, "unknown"), offset, length, targets)
 
     def close(self) -> None:
         """Close the file if it was opened by its path."""
         self._source.close()
 
-    def __enter__(self) -> LogList:
+    def __enter__(self) -> LogListing:
         return self
 
     def __exit__(
@@ -100,14 +101,14 @@ class LogList:
 _KINDS = {ord("z"): "zero", ord("d"): "data"}
 
 
-def list_log(file: PathOrFile) -> LogList:
+def read_log(file: PathOrFile) -> LogListing:
     """The log of the image in `file`, which is as in `vhdxreader.open`. The file is all that is needed, no parent.
 
-    Raises `VhdxError` as `LogList` does, and `OSError` where the file cannot be opened or read.
+    Raises `VhdxError` as `LogListing` does, and `OSError` where the file cannot be opened or read.
     """
     source = open_source(file)
     try:
-        return LogList(source)
+        return LogListing(source)
     except BaseException:
         source.close()
         raise

@@ -1,0 +1,70 @@
+"""Opening: what most callers of the package begin with.
+
+In: a path or file object, and where parents may come from. Out: a `VirtualDisk`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+from ..files.source import PathOrFile, open_source
+from ..format import header
+from ..format.log_replay import Log
+from .chain import Parents, Policy, open_chain
+from .virtual_disk import VirtualDisk
+
+Errors: TypeAlias = Literal["raise", "zero"]
+
+
+def open(
+    file: PathOrFile,
+    *,
+    parent: Parents = None,
+    parents: Policy = "relative",
+    log: Log = "replay",
+    errors: Errors = "raise",
+) -> VirtualDisk:
+    """The virtual disk in an image, as a read-only file object.
+
+    `file` is a path, which is opened and closed, or a seekable binary file object, which is borrowed: the image starts
+    at its offset 0, it is never closed, and its position is moved by reads.
+
+    `parent` is the parent of a differencing image: a path, a file object, or an opened disk, which stays open for the
+    caller to close; a sequence gives the parent, then its parent, and so on. Without it, and for the parent's own
+    parents, `parents` says where they may come from:
+
+    - "relative": where the image's relative_path points to from its folder, `..` included;
+    - "inside": the same, but never out of the folder of `file`, with symbolic links resolved;
+    - "all": also volume and absolute paths where this system can name them;
+    - None: from nowhere; reads that need a parent raise `ParentNotFoundError`;
+    - a callable: gets the `ParentLocator`, gives a path, a file object, an opened disk or None.
+
+    Only regular files are opened as parents, and only one that matches the child's linkage is used [2.6.2.6.3].
+
+    `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
+    wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
+
+    `errors` says what a read does where the image does not hold what it should, or a parent is not open: "raise", or
+    "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either; to go without
+    a parent that is lost, `parents=None`.
+
+    Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
+    `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
+    where the file itself cannot be opened or read.
+    """
+    if errors not in get_args(Errors):
+        raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
+    chain = open_chain(file, parent=parent, parents=parents, log=log)
+    if chain.error is not None:
+        chain.close()
+        raise chain.error
+    return VirtualDisk(chain.opened, chain.borrowed, salvage=errors == "zero")
+
+
+def is_vhdx(file: PathOrFile) -> bool:
+    """Whether a file begins with the signature of a VHDX [2.2.1]; says nothing of the rest.
+
+    A file object's position is restored. Raises `OSError` where the file cannot be opened or read.
+    """
+    with open_source(file) as source:
+        return header.is_vhdx(source)
