@@ -70,7 +70,7 @@ def show_extents(disk: vhdxreader.VirtualDisk) -> None:
         sizes[extent.kind.value] = sizes.get(extent.kind.value, 0) + extent.length
         if number < 8:
             place = "" if extent.file_offset is None else f" at {extent.file_offset:#x} of {Path(extent.filename).name}"
-            print(f"  {extent.offset:#14x}  {extent.length:>14} bytes  {extent.kind.value}{place}")
+            print(f"  {extent.disk_offset:#14x}  {extent.length:>14} bytes  {extent.kind.value}{place}")
     if number >= 8:
         print(f"  ... and {number - 7} more")
     print("  in all: " + ", ".join(f"{size} bytes {kind}" for kind, size in sizes.items()))

@@ -73,6 +73,6 @@ def _read(disk: vhdxreader.VirtualDisk, salvaged: vhdxreader.VirtualDisk, offset
         data = None
     assert (data is None) == bool(broken), f"the map has {extents}"
     if data is None:
-        assert any(lost.offset < offset + wanted and offset < lost.end for lost in salvaged.lost)
+        assert any(lost.disk_offset < offset + wanted and offset < lost.end for lost in salvaged.lost)
     else:
         assert data == rest

@@ -73,7 +73,7 @@ class Case:
         one, at = matching[0], self.at(image) if callable(self.at) else self.at
         assert self.says in one.message
         assert one.section
-        assert at in (None, one.offset)
+        assert at in (None, one.file_offset)
         return one
 
 

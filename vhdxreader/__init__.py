@@ -37,7 +37,7 @@ from .format.bat import Geometry
 from .format.header import Header
 from .format.log import ActiveSequence, ExaminedEntry, LogEntry
 from .format.log_replay import LogState
-from .format.metadata import Metadata, MetadataItem
+from .format.metadata import DiskType, Metadata, MetadataItem
 from .format.parent_locator import ParentLocator
 from .format.region_table import Region, RegionTable
 from .format.structure_copies import Copy
@@ -74,6 +74,7 @@ __all__ = [
     "Copy",
     "CorruptImageError",
     "DirtyLogError",
+    "DiskType",
     "DumpNode",
     "ExaminedEntry",
     "Extent",

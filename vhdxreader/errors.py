@@ -1,4 +1,4 @@
-"""The exception tree, and `Finding`: a deviation that was tolerated."""
+"""The exception tree, and `Finding`: a deviation that was tolerated. Both are the one problem object of JSON."""
 
 from __future__ import annotations
 
@@ -7,57 +7,77 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from .plain import plain
+
 
 class Severity(IntEnum):
-    """How much a finding matters; ordered, so that the worst is the maximum."""
+    """How much a finding matters; ordered, so that the worst is the maximum. As text it is its lower-case word."""
 
     INFO = 1  # conforming, or so common that nobody needs to act
     WARNING = 2  # readable, but somebody should know
     ERROR = 3  # data is lost or cannot be trusted
+
+    def __str__(self) -> str:
+        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One deviation from the specification, met at a place in the file.
 
-    `rule` is a stable id (see `vhdxreader.rules`), `section` a section of [MS-VHDX], `offset` a byte offset in the
-    file or None where no single place is meant. `means` says what a breach of the rule means for the data.
+    `rule` is a stable id (see `vhdxreader.rules`), `section` a section of [MS-VHDX]. `file_offset` is a byte offset in
+    the file `filename`, `disk_offset` one in the virtual disk; None where no single place is meant. `means` says what a
+    breach of the rule means for the data.
     """
 
     rule: str
     severity: Severity
     message: str
-    offset: int | None
+    file_offset: int | None
     section: str
     means: str = ""
+    filename: str | None = None
+    disk_offset: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.severity.name}: {self.message}{_where(self.offset, self.rule, self.section)}"
+        return f"{self.severity}: {self.message}{_where(self.file_offset, self.rule, self.section)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The problem object."""
+        return problem_to_dict(self, self.severity)
 
 
 class VhdxError(Exception):
     """Root of every error of this package.
 
-    `message` says what is wrong and what was expected; `offset` (bytes in the file), `rule` and `section` of
-    [MS-VHDX] are None where they do not apply.
+    `message` says what is wrong and what was expected; `file_offset` (bytes, in the file `filename`), `disk_offset`
+    (bytes in the virtual disk), `rule`, `section` of [MS-VHDX], and `means` are None where they do not apply.
     """
 
     _errno: int | None = None  # of those that are an OSError too
 
+    filename: str | None = None
+    disk_offset: int | None = None
+    means: str | None = None
+
     def __init__(
-        self, message: str, *, offset: int | None = None, rule: str | None = None, section: str | None = None
+        self, message: str, *, file_offset: int | None = None, rule: str | None = None, section: str | None = None
     ) -> None:
         if self._errno is None:
             super().__init__(message)
         else:
             super().__init__(self._errno, message)
         self.message = message
-        self.offset = offset
+        self.file_offset = file_offset
         self.rule = rule
         self.section = section
 
     def __str__(self) -> str:
-        return self.message + _where(self.offset, self.rule, self.section)
+        return self.message + _where(self.file_offset, self.rule, self.section)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The problem object."""
+        return problem_to_dict(self, Severity.ERROR)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call the class with OSError's arguments.
@@ -114,6 +134,21 @@ def _rebuild(kind: type[VhdxError], message: str, state: dict[str, Any]) -> Vhdx
     error = kind(message)
     error.__dict__.update(state)
     return error
+
+
+def problem_to_dict(problem: object, severity: Severity = Severity.ERROR) -> dict[str, Any]:
+    """The problem object of JSON, the same wherever something is wrong: of a finding, an error, any exception."""
+    facts = {
+        "severity": severity,
+        "rule": getattr(problem, "rule", None),
+        "section": getattr(problem, "section", None),
+        "message": getattr(problem, "message", None) or str(problem),
+        "means": getattr(problem, "means", None),
+        "filename": getattr(problem, "filename", None),
+        "file_offset": getattr(problem, "file_offset", None),
+        "disk_offset": getattr(problem, "disk_offset", None),
+    }
+    return {key: plain(value) for key, value in facts.items()}
 
 
 def _where(offset: int | None, rule: str | None, section: str | None) -> str:

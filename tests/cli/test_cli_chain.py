@@ -83,7 +83,7 @@ def test_map_as_json(folder, capsys):
             "zero": True,
             "data": False,
             "filename": base,
-            "state": "unallocated",
+            "state": "absent",
         },
     ]
 
@@ -101,7 +101,7 @@ def test_map_of_what_the_image_itself_changed(folder, capsys, alone):
         "zero": False,
         "data": False,
         "filename": str(folder / "child.avhdx"),
-        "state": "unallocated",
+        "state": "absent",
     }
 
 
@@ -121,7 +121,7 @@ def test_map_shows_what_cannot_be_read(tmp_path, capsys):
     assert broken["state"] == "error"
     assert "state 5" in broken["error"]
     assert not any(broken[key] for key in ("present", "zero", "data"))
-    assert absent["state"] == "unallocated"
+    assert absent["state"] == "absent"
     assert "state 5" in asked(capsys, "map", path, code=2)
 
 

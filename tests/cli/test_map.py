@@ -52,7 +52,7 @@ def expected(images: list[Image]) -> list[tuple[int, int, int, Kind, int | None]
 
 
 def plain(extents: Iterator[Extent]) -> list[tuple[int, int, int, Kind, int | None]]:
-    return [(e.offset, e.length, e.depth, e.kind, e.file_offset) for e in extents]
+    return [(e.disk_offset, e.length, e.depth, e.kind, e.file_offset) for e in extents]
 
 
 def family(seed: int = 1) -> list[Image]:
@@ -115,7 +115,7 @@ def test_data_is_where_the_map_says():
         for extent in disk.extents():
             if extent.kind is Kind.DATA:
                 own = images[extent.depth].file.read(extent.file_offset, extent.length)
-                assert own == want[extent.offset : extent.offset + extent.length]
+                assert own == want[extent.disk_offset : extent.disk_offset + extent.length]
 
 
 def test_own_map_is_what_this_file_changed():
@@ -134,7 +134,7 @@ def test_what_is_absent_everywhere_is_zero():
     with in_memory(child, base) as disk:
         absent = list(disk.extents())[-1]
     assert absent.kind is Kind.ABSENT
-    assert (absent.offset, absent.depth) == (MB + 512, 1)
+    assert (absent.disk_offset, absent.depth) == (MB + 512, 1)
     assert (absent.present, absent.zero, absent.data) == (False, True, False)
 
 
@@ -173,7 +173,7 @@ def test_errors_are_extents_with_the_reason():
     child = differencing(4 * MB, {2: partial([3]), 3: full()}, bitmap_states={0: 2}, parent=base, name="child")
     with in_memory(child, base) as disk:
         extents = list(disk.extents())
-        assert [(e.offset, e.length, e.depth, e.kind) for e in extents] == [
+        assert [(e.disk_offset, e.length, e.depth, e.kind) for e in extents] == [
             (0, MB, 1, Kind.ERROR),
             (MB, MB, 1, Kind.DATA),
             (2 * MB, MB, 0, Kind.ERROR),
@@ -183,7 +183,7 @@ def test_errors_are_extents_with_the_reason():
             if extent.kind is Kind.ERROR:
                 assert (extent.present, extent.zero, extent.data) == (False, False, False)
                 with pytest.raises(type(extent.error)) as caught:
-                    disk.pread(1, extent.offset)
+                    disk.pread(1, extent.disk_offset)
                 assert str(caught.value) == str(extent.error)
             else:
                 assert extent.error is None

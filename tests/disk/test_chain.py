@@ -138,7 +138,7 @@ def test_twelve_generations_of_one_sector_each(tmp_path):
     with vhdxreader.open(save(tmp_path, *images)) as disk:
         assert [image.parent for image in disk.images] == [*disk.images[1:], None]
         check_reads(images, disk)
-        depths = {extent.offset // 512: extent.depth for extent in disk.extents() if extent.length == 512}
+        depths = {extent.disk_offset // 512: extent.depth for extent in disk.extents() if extent.length == 512}
         assert depths == {2048 - 6 + number: 12 - number for number in range(1, 13)}
 
 

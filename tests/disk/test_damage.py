@@ -135,7 +135,7 @@ def cut_off(cut: Image, image: Image) -> str:
         with pytest.raises((TruncatedImageError, NotVhdxError)) as caught:
             opened(cut)
         assert report.worst is vhdxreader.Severity.ERROR
-        assert caught.value.offset is not None
+        assert caught.value.file_offset is not None
         return "refused"
     model = cut.replayed()
     broken = 0

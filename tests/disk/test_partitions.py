@@ -259,7 +259,7 @@ def test_a_partition_is_a_file_of_its_bytes(tmp_path):
             assert file.readinto(buffer) == 4
             assert buffer == content[length - 4 : length] + b"x" * 12
             (extent,) = file.extents()
-            assert (extent.offset, extent.length, extent.kind) == (0, length, vhdxreader.Kind.DATA)
+            assert (extent.disk_offset, extent.length, extent.kind) == (0, length, vhdxreader.Kind.DATA)
             with pytest.raises(ValueError, match="negative"):
                 file.pread(1, -1)
         with pytest.raises(ValueError, match="closed"):

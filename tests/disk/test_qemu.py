@@ -30,7 +30,7 @@ def compare_with_raw(image, raw):
         while at < disk.size:
             data = next_data(other.fileno(), at, disk.size)
             for extent in disk.extents(offset=at, length=data - at):
-                compare(disk, None, extent.offset, extent.length, edges=extent.kind is not Kind.DATA)
+                compare(disk, None, extent.disk_offset, extent.length, edges=extent.kind is not Kind.DATA)
             at = os.lseek(other.fileno(), data, os.SEEK_HOLE) if data < disk.size else data
             compare(disk, other, data, at - data)
 
@@ -159,7 +159,7 @@ def scattered(kind, size, block_size, sector_size=512):
 def agrees_with_model(image, path):
     """Around the places where there is data, and where zeros begin and end."""
     with vhdxreader.open(path) as disk:
-        edges = {extent.offset for extent in disk.extents()} | {disk.size}
+        edges = {extent.disk_offset for extent in disk.extents()} | {disk.size}
         for edge in edges:
             at = max(edge - 70 * KB, 0)
             assert disk.pread(140 * KB, at) == image.expected(at, 140 * KB)
@@ -231,8 +231,13 @@ def test_the_model_decides(kind, sector_size, tmp_path):
     agrees_with_model(image, path)
     with vhdxreader.open(path) as disk:
         extents = list(disk.extents())
-    assert extents[0].offset == 0
-    assert extents[-1].offset + extents[-1].length == size
-    assert all(a.offset + a.length == b.offset for a, b in pairwise(extents))
-    data = {at // block_size for e in extents if e.kind is Kind.DATA for at in range(e.offset, e.offset + e.length, MB)}
+    assert extents[0].disk_offset == 0
+    assert extents[-1].disk_offset + extents[-1].length == size
+    assert all(a.disk_offset + a.length == b.disk_offset for a, b in pairwise(extents))
+    data = {
+        at // block_size
+        for e in extents
+        if e.kind is Kind.DATA
+        for at in range(e.disk_offset, e.disk_offset + e.length, MB)
+    }
     assert data == {n for n in range(-(-size // block_size)) if image.spec.block(n).state == 6}

@@ -246,13 +246,13 @@ def test_extents_are_the_model_s(tmp_path, order):
     with vhdxreader.open(by_path(image, tmp_path)) as disk:
         extents = list(disk.extents())
     kinds = {"d": Kind.DATA, "z": Kind.ZERO, "a": Kind.ABSENT}
-    assert [extent.offset for extent in extents] == [0, *(e.offset + e.length for e in extents[:-1])]
-    assert extents[-1].offset + extents[-1].length == image.size
+    assert [extent.disk_offset for extent in extents] == [0, *(e.disk_offset + e.length for e in extents[:-1])]
+    assert extents[-1].disk_offset + extents[-1].length == image.size
     for extent in extents:
-        for block in range(extent.offset // MB, (extent.offset + extent.length) // MB):
+        for block in range(extent.disk_offset // MB, (extent.disk_offset + extent.length) // MB):
             assert extent.kind is kinds[pattern[block]]
             if extent.kind is Kind.DATA:
-                assert extent.file_offset + block * MB - extent.offset == image.block_offset[block]
+                assert extent.file_offset + block * MB - extent.disk_offset == image.block_offset[block]
     for one, next_one in pairwise(extents):
         adjacent = one.kind is Kind.DATA and one.file_offset + one.length == next_one.file_offset
         assert one.kind is not next_one.kind or (one.kind is Kind.DATA and not adjacent)
@@ -263,7 +263,7 @@ def test_extents_of_the_largest_disk(tmp_path):
     blocks = {0: full(b"first"), 40_000_000: zeroed(), (1 << 26) - 1: full(b"last")}
     image = dynamic(64 * TB, blocks)
     with vhdxreader.open(by_path(image, tmp_path)) as disk:
-        found = [(extent.offset // MB, extent.length // MB, extent.kind) for extent in disk.extents()]
+        found = [(extent.disk_offset // MB, extent.length // MB, extent.kind) for extent in disk.extents()]
     assert found == [
         (0, 1, Kind.DATA),
         (1, 39_999_999, Kind.ABSENT),
@@ -279,7 +279,7 @@ def test_data_runs_end_with_the_file(tmp_path):
     image = dynamic(8 * MB, {n: full() for n in range(8)}, block_order=order)
     image.truncate(image.block_offset[5] + 512)
     with vhdxreader.open(by_path(image, tmp_path)) as disk:
-        extents = [(extent.offset, extent.length, extent.kind) for extent in disk.extents()]
+        extents = [(extent.disk_offset, extent.length, extent.kind) for extent in disk.extents()]
         assert extents[0] == (0, 5 * MB + 512, Kind.DATA)
         assert {kind for _, _, kind in extents[1:]} == {Kind.ERROR}
         assert disk.pread(5 * MB + 512, 0) == image.expected(0, 5 * MB + 512)

@@ -285,7 +285,7 @@ def test_fixed_image_over_4_gb_with_a_partial_last_block(ask):
 def test_map_has_an_extent_for_each_kind():
     image = dynamic(5 * MB, blocks={0: full(), 1: zeroed(), 3: full()})
     with opened(image) as disk:
-        found = [(e.offset, e.length, e.kind, e.file_offset) for e in disk.extents()]
+        found = [(e.disk_offset, e.length, e.kind, e.file_offset) for e in disk.extents()]
     assert found == [
         (0, MB, Kind.DATA, image.block_offset[0]),
         (MB, MB, Kind.ZERO, None),

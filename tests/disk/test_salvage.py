@@ -46,7 +46,7 @@ def salvaged(image: Image, **how) -> vhdxreader.VirtualDisk:
 
 
 def lost(disk: vhdxreader.VirtualDisk) -> list[tuple[int, int, str]]:
-    return [(entry.offset, entry.length, entry.rule) for entry in disk.lost]
+    return [(entry.disk_offset, entry.length, entry.rule) for entry in disk.lost]
 
 
 def test_zeros_for_what_is_lost_and_a_list_of_it():
@@ -81,7 +81,7 @@ def test_reason_is_the_error_that_a_read_raises():
         disk.read()
         for entry in disk.lost:
             with pytest.raises(VhdxError) as caught:
-                strict.pread(1, entry.offset)
+                strict.pread(1, entry.disk_offset)
             assert entry.reason == str(caught.value)
             assert entry.rule == caught.value.rule
         assert strict.lost == ()
@@ -157,7 +157,7 @@ def test_damage_in_the_parent_names_its_depth():
     parent = dynamic(SIZE, blocks={0: reserved(), 4: full()})
     with salvaged(child_of(parent), parent=parent.open()) as disk:
         disk.read()
-        assert [(entry.offset, entry.depth, entry.rule) for entry in disk.lost] == [(0, 1, "payload.state")]
+        assert [(entry.disk_offset, entry.depth, entry.rule) for entry in disk.lost] == [(0, 1, "payload.state")]
         assert "parent" in disk.lost[0].reason
 
 
@@ -217,8 +217,8 @@ def test_ranges_against_a_set_of_bytes():
             add(ranges, offset, length)
             wanted |= set(range(offset, offset + length))
         found = ranges.snapshot()
-        assert {n for entry in found for n in range(entry.offset, entry.end)} == wanted
-        assert all(one.end < other.offset for one, other in pairwise(found))
+        assert {n for entry in found for n in range(entry.disk_offset, entry.end)} == wanted
+        assert all(one.end < other.disk_offset for one, other in pairwise(found))
 
 
 def test_neighbours_of_another_rule_or_file_stay_apart():
@@ -227,7 +227,7 @@ def test_neighbours_of_another_rule_or_file_stay_apart():
     add(ranges, 10, 10, "payload.overlap")
     add(ranges, 20, 10, "payload.overlap", depth=1)
     add(ranges, 30, 10, "payload.overlap", depth=1)
-    assert [(entry.offset, entry.length, entry.depth) for entry in ranges.snapshot()] == [
+    assert [(entry.disk_offset, entry.length, entry.depth) for entry in ranges.snapshot()] == [
         (0, 10, 0),
         (10, 10, 0),
         (20, 20, 1),
@@ -243,7 +243,7 @@ def test_many_ranges_are_bounded_and_still_cover_all(monkeypatch):
         wanted.add(offset)
     found = ranges.snapshot()
     assert len(found) == 50
-    assert wanted <= {n for entry in found for n in range(entry.offset, entry.end)}
+    assert wanted <= {n for entry in found for n in range(entry.disk_offset, entry.end)}
     assert any("not all of this one" in entry.reason for entry in found)
 
 

@@ -132,7 +132,7 @@ def test_the_overlay_is_the_file_after_the_writes(pair: tuple[OverlaySource, byt
     assert overlaid == {at for at in range(len(wanted)) if at >= base_size or at // SECTOR in replaced}
     with pytest.raises(TruncatedImageError) as caught:
         overlay.read_at(len(wanted) - 1, 2)
-    assert caught.value.offset is not None
+    assert caught.value.file_offset is not None
 
 
 def test_reads_that_begin_and_end_around_every_border() -> None:

@@ -315,7 +315,7 @@ def test_a_file_that_shrinks(path):
         assert disk.pread(1000, 2 * MB) == DISK[2 * MB : 2 * MB + 1000]
         with pytest.raises(TruncatedImageError) as caught:
             disk.pread(1001, 2 * MB)
-        assert caught.value.offset == at + 1000
+        assert caught.value.file_offset == at + 1000
 
 
 @pytest.mark.parametrize("file", [Short(0), ShortReads(b"")], ids=["readinto", "read"])

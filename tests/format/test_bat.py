@@ -113,7 +113,7 @@ def test_states_of_a_dynamic_disk():
     with vhdxreader.open(image.open()) as disk:
         data = disk.read()
         kinds = {
-            extent.offset // MB: extent.kind for n in range(8) for extent in disk.extents(offset=n * MB, length=MB)
+            extent.disk_offset // MB: extent.kind for n in range(8) for extent in disk.extents(offset=n * MB, length=MB)
         }
     assert data == image.expected()
     assert JUNK not in data
@@ -180,7 +180,7 @@ def test_a_lost_block(case):
             assert case.says in caught.value.message
         case.pick(image, vhdxreader.check(image.open()).findings)
         lost = [extent for extent in disk.extents() if extent.kind is Kind.ERROR]
-        assert [(extent.offset, extent.length) for extent in lost] == [(2 * MB, MB)]
+        assert [(extent.disk_offset, extent.length) for extent in lost] == [(2 * MB, MB)]
         assert (type(lost[0].error), lost[0].error.rule) == (case.error, case.rule)
 
 
@@ -206,8 +206,8 @@ def test_a_file_that_ends_inside_a_block():
             with pytest.raises(TruncatedImageError) as caught:
                 disk.pread(size, offset)
             assert caught.value.rule == "payload.past_end"
-            assert caught.value.offset == max(end, image.block_offset[2] + offset % MB)
-        extents = [(e.offset, e.length, e.kind) for e in disk.extents(offset=2 * MB, length=MB)]
+            assert caught.value.file_offset == max(end, image.block_offset[2] + offset % MB)
+        extents = [(e.disk_offset, e.length, e.kind) for e in disk.extents(offset=2 * MB, length=MB)]
     assert extents == [(2 * MB, at - 2 * MB, Kind.DATA), (at, 3 * MB - at, Kind.ERROR)]
 
 
@@ -247,7 +247,7 @@ def test_a_truncated_bat(kept):
                 disk.pread(1, block * MB)
             error = caught.value
             assert (error.rule, error.section) == ("region.past_end", "2.2.3.2")
-            assert error.offset == image.bat_offset + 8 * (block + block // 4096)
+            assert error.file_offset == image.bat_offset + 8 * (block + block // 4096)
         with pytest.raises(TruncatedImageError):
             disk.image.allocated_blocks()
         with pytest.raises(TruncatedImageError):
@@ -362,7 +362,7 @@ def test_extents_cover_the_disk_and_say_where():
     image = mixed()
     with vhdxreader.open(image.open()) as disk:
         extents = list(disk.extents())
-    kinds = [(extent.offset // MB, extent.length, extent.kind) for extent in extents]
+    kinds = [(extent.disk_offset // MB, extent.length, extent.kind) for extent in extents]
     assert kinds == [
         (0, 2 * MB, Kind.DATA),  # adjacent in the file too
         (2, 2 * MB, Kind.ZERO),
@@ -372,14 +372,14 @@ def test_extents_cover_the_disk_and_say_where():
         (8, MB, Kind.ERROR),
         (9, 512, Kind.DATA),
     ]
-    assert all(a.offset + a.length == b.offset for a, b in pairwise(extents))
+    assert all(a.disk_offset + a.length == b.disk_offset for a, b in pairwise(extents))
     for extent in extents:
         assert extent.depth == 0
         assert (extent.file_offset is not None) == (extent.kind is Kind.DATA)
         assert (extent.error is not None) == (extent.kind is Kind.ERROR)
         if extent.kind is Kind.DATA:
             there = image.file.read(extent.file_offset, extent.length)
-            assert there == image.expected(extent.offset, extent.length)
+            assert there == image.expected(extent.disk_offset, extent.length)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_extents_of_a_range(offset, length, expected):
     with vhdxreader.open(mixed().open()) as disk:
         for extents in (disk.extents, disk.image.extents):
             found = list(extents(offset=offset, length=length))
-            assert [(extent.offset, extent.length) for extent in found] == expected
+            assert [(extent.disk_offset, extent.length) for extent in found] == expected
 
 
 @pytest.mark.parametrize("arguments", [{"offset": -1}, {"length": -1}])

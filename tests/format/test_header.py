@@ -120,7 +120,7 @@ def test_a_header_behind_the_end_of_the_file():
     """Such a file has no region table either, so that nothing can be read; but both reasons are there."""
     image = valid().truncate(HEADER_2 + 4095)
     found = {finding.rule: finding for finding in vhdxreader.check(image.open()).findings}
-    assert (found["header.truncated"].severity, found["header.truncated"].offset) == (WARNING, HEADER_2)
+    assert (found["header.truncated"].severity, found["header.truncated"].file_offset) == (WARNING, HEADER_2)
     assert found["region_table.both_truncated"].severity == ERROR
     with pytest.raises(TruncatedImageError) as caught:
         vhdxreader.open(image.open())

@@ -182,7 +182,7 @@ def test_targets_that_make_an_entry_invalid(rule: str, updates: list[Update], co
     assert rules_of(image) == {rule: Severity.WARNING, "log.replayed": Severity.WARNING}
     with vhdxreader.open(image.open()) as disk:
         (finding,) = (finding for finding in disk.image.findings if finding.rule == rule)
-    assert finding.offset == image.log_offset + 8 * KB
+    assert finding.file_offset == image.log_offset + 8 * KB
     assert ("2 more like it" in finding.message) == (count == 3)
 
 

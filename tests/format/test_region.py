@@ -129,7 +129,7 @@ def test_a_table_behind_the_end_of_the_file():
     image = valid().truncate(TABLE_2 + 65535)
     findings = vhdxreader.check(image.open()).findings
     found = [finding for finding in findings if finding.rule.startswith("region_table")]
-    assert [(f.rule, f.severity, f.offset) for f in found] == [("region_table.truncated", WARNING, TABLE_2)]
+    assert [(f.rule, f.severity, f.file_offset) for f in found] == [("region_table.truncated", WARNING, TABLE_2)]
     with pytest.raises(TruncatedImageError) as caught:
         vhdxreader.open(image.open())
     assert caught.value.rule == "metadata.truncated"
@@ -140,7 +140,7 @@ def test_a_region_that_ends_behind_the_file():
     image = valid(order=BEHIND_1)
     image.truncate(image.bat_offset + 4096)
     with vhdxreader.open(image.open()) as disk:
-        found = [(f.rule, f.severity, f.offset) for f in disk.image.findings if f.rule != "file.size"]
+        found = [(f.rule, f.severity, f.file_offset) for f in disk.image.findings if f.rule != "file.size"]
         assert found == [("region.past_end", ERROR, entry(0))]
         assert disk.read() == image.expected()
 

@@ -217,7 +217,7 @@ def test_a_file_shorter_than_what_was_flushed() -> None:
     with pytest.raises(TruncatedImageError) as caught:
         vhdxreader.open(image.open())
     assert caught.value.rule == "log.flushed_file_offset"
-    assert caught.value.offset == SIZE
+    assert caught.value.file_offset == SIZE
     assert replayed_blocks(image, log="ignore") == {}
 
 

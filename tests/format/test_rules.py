@@ -487,7 +487,7 @@ def test_checking(rule, case, monkeypatch):
         assert (finding.severity, finding.section) == (RULES[finding.rule].severity, RULES[finding.rule].section)
         assert finding.means
     if rule in case.checked and case.at is not None:
-        assert next(finding.offset for finding in report.findings if finding.rule == rule) == case.at
+        assert next(finding.file_offset for finding in report.findings if finding.rule == rule) == case.at
 
 
 def test_every_rule_has_an_image_that_breaks_it():

@@ -70,7 +70,7 @@ def test_every_foreign_error_is_ours(error, monkeypatch):
         with pytest.raises(VhdxError) as caught:
             call()
         assert type(caught.value) is expected
-        assert caught.value.offset == 4711
+        assert caught.value.file_offset == 4711
         assert str(error) in str(caught.value)
         assert caught.value.__cause__ is error
 
@@ -87,7 +87,7 @@ def test_a_structure_that_ends_too_soon(structure, size):
     grammar.decode(structure, bytes(size), 0)
     with pytest.raises(TruncatedImageError) as caught:
         grammar.decode(structure, b"\xff" * (min(size, 8) - 1), 5 * MB)
-    assert caught.value.offset == 5 * MB
+    assert caught.value.file_offset == 5 * MB
     assert structure in caught.value.message
 
 

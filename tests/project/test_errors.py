@@ -64,20 +64,20 @@ def test_every_error_is_public():
 
 @pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
 def test_message(kind):
-    error = kind("something is wrong", offset=0x30000, rule="region_table.checksum", section="2.2.3.1")
+    error = kind("something is wrong", file_offset=0x30000, rule="region_table.checksum", section="2.2.3.1")
     text = "something is wrong (file offset 0x30000, rule region_table.checksum, [MS-VHDX] 2.2.3.1)"
     assert str(error) == text
-    assert (error.message, error.offset) == ("something is wrong", 0x30000)
+    assert (error.message, error.file_offset) == ("something is wrong", 0x30000)
     assert (error.rule, error.section) == ("region_table.checksum", "2.2.3.1")
     assert str(kind("plain")) == "plain"
-    assert str(kind("at the start", offset=0)) == "at the start (file offset 0x0)"
+    assert str(kind("at the start", file_offset=0)) == "at the start (file offset 0x0)"
     assert getattr(error, "errno", None) == ERRNO.get(kind)
 
 
 @pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
 def test_errors_travel(kind, travel):
-    error = kind("something is wrong", offset=5, rule="a.rule", section="2.2")
+    error = kind("something is wrong", file_offset=5, rule="a.rule", section="2.2")
     if isinstance(error, ParentError):
         error.tried = (vhdxreader.Tried("relative_path", "parent.vhdx", "not there"),)
     there = travel(error)
@@ -115,11 +115,11 @@ def test_a_finding_says_the_same():
     with vhdxreader.open(valid().flip(0x10000).open()) as disk:
         (finding,) = disk.image.findings
     assert isinstance(finding, Finding)
-    assert str(finding).startswith("WARNING: header 1 is not valid: its signature is")
+    assert str(finding).startswith("warning: header 1 is not valid: its signature is")
     assert str(finding).endswith("(file offset 0x10000, rule header.signature, [MS-VHDX] 2.2.2)")
     assert pickle.loads(pickle.dumps(finding)) == finding
     with pytest.raises(AttributeError):
-        finding.offset = 0
+        finding.file_offset = 0
 
 
 def test_severities_are_in_order():
@@ -132,7 +132,7 @@ def test_strict_findings_refuse():
     findings.add("header.reserved", "not zero", 5)
     with pytest.raises(UnsupportedImageError) as caught:
         findings.add("header.version", "Version is 2", 65536)
-    assert (caught.value.rule, caught.value.offset, caught.value.section) == ("header.version", 65536, "2.2.2")
+    assert (caught.value.rule, caught.value.file_offset, caught.value.section) == ("header.version", 65536, "2.2.2")
     assert [(finding.rule, finding.severity) for finding in findings] == [("header.reserved", Severity.WARNING)]
 
 

@@ -244,7 +244,7 @@ def test_needed_bitmap_is_missed_behind_pages_of_nothing():
     image = differencing(4 * MB, blocks={0: partial([0])}, parent=parent, sector_size=4096, bitmap_states={0: 0})
     report = vhdxreader.check(image.open())
     assert dict(report.counts) == {"bitmap.not_present": 1}
-    assert report.findings[0].offset == image.bitmap_entry_offset(0)
+    assert report.findings[0].file_offset == image.bitmap_entry_offset(0)
 
 
 # ---- bounds

@@ -576,7 +576,7 @@ def test_a_lost_parent_is_not_read_at_all(tmp_path: Path) -> None:
         for extent in disk.extents(length=4 * MB):
             if not extent.data:
                 disk.lose(extent)
-        assert [(lost.offset, lost.length) for lost in disk.lost] == [(0, MB), (2 * MB, 2 * MB)]
+        assert [(lost.disk_offset, lost.length) for lost in disk.lost] == [(0, MB), (2 * MB, 2 * MB)]
         assert not file.read()
     with vhdxreader.open(path, parents=None) as disk, pytest.raises(vhdxreader.ParentNotFoundError):
         convert(disk, tmp_path / "other.raw")

@@ -68,7 +68,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity.name,
         "rule": finding.rule,
         "section": finding.section,
-        "offset": finding.offset,
+        "offset": finding.file_offset,
         "message": finding.message,
         "means": finding.means,
     }
@@ -99,7 +99,7 @@ def _print_text(report: vhdxreader.Report) -> None:
 def _print_findings(title: str, findings: Sequence[Finding]) -> None:
     click.echo(f"{title}:" if findings else f"{title}: none")
     for finding in findings:
-        where = "" if finding.offset is None else f" at {finding.offset:#x}"
+        where = "" if finding.file_offset is None else f" at {finding.file_offset:#x}"
         click.echo(f"  {finding.severity.name} {finding.rule}{where} [{finding.section}]")
         click.echo(f"    {printable(finding.message)}")
         click.echo(f"    Means: {finding.means}")

@@ -106,7 +106,7 @@ def describe(image: VhdxImage, *, count_blocks: bool = False) -> dict[str, Any]:
                 "severity": finding.severity.name,
                 "rule": finding.rule,
                 "section": finding.section,
-                "offset": finding.offset,
+                "offset": finding.file_offset,
                 "message": finding.message,
             }
             for finding in image.findings

@@ -25,7 +25,7 @@ _COLUMNS = "{:<18} {:<18} {:<11} {:>5}  {:<18} {}"
 def command(image: str, as_json: bool, chain: bool, **how: Any) -> int:
     """Show where each part of the virtual disk in IMAGE comes from.
 
-    Parts are data, zero, unallocated (in no file: zeros, or in a parent that is not open) or error (it cannot be read).
+    Parts are data, zero, absent (in no file: zeros, or in a parent that is not open) or error (it cannot be read).
     Offsets and lengths are bytes. The keys of the JSON are those of `qemu-img map`, with `filename` and `state`. Exits
     with 2 if there is a part that cannot be read.
     """
@@ -53,7 +53,7 @@ class _Seen:
 def describe(extent: Extent) -> dict[str, Any]:
     """An extent as plain values, with the keys of `qemu-img map`."""
     facts: dict[str, Any] = {
-        "start": extent.offset,
+        "start": extent.disk_offset,
         "length": extent.length,
         "depth": extent.depth,
         "present": extent.present,
@@ -82,4 +82,6 @@ def _text_lines(extents: _Seen) -> Iterator[str]:
         where = "" if extent.file_offset is None else f"{extent.file_offset:#x}"
         name = printable(extent.filename if extent.error is None else f"{extent.filename}: {extent.error}")
         state = extent.kind.value
-        yield _COLUMNS.format(f"{extent.offset:#x}", f"{extent.length:#x}", state, extent.depth, where, name) + "\n"
+        yield (
+            _COLUMNS.format(f"{extent.disk_offset:#x}", f"{extent.length:#x}", state, extent.depth, where, name) + "\n"
+        )

@@ -44,7 +44,7 @@ def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
 def report_lost(disk: VirtualDisk) -> int:
     """Say on standard error what a salvaging command read as zeros; the exit code that it calls for."""
     for lost in disk.lost[:_MAX_LISTED]:
-        click.echo(f"lost: {lost.length} bytes at {lost.offset}: {printable(lost.reason)}", err=True)
+        click.echo(f"lost: {lost.length} bytes at {lost.disk_offset}: {printable(lost.reason)}", err=True)
     if not disk.lost:
         return 0
     total = sum(lost.length for lost in disk.lost)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import TypeAlias
+from enum import StrEnum
+from typing import Any, TypeAlias
 
 from .. import spec
 from ..errors import VhdxError
@@ -17,14 +17,15 @@ from ..format.bat import Bat
 from ..format.overlaps import Span, collision
 from ..format.rules import breach
 from ..format.sector_bitmap import SectorBitmaps
+from ..plain import plain
 
 
-class Kind(Enum):
-    """Where the bytes of an extent come from."""
+class Kind(StrEnum):
+    """Where the bytes of an extent come from; the very words of JSON and text."""
 
     DATA = "data"  # the file
     ZERO = "zero"  # nowhere: they are zeros by the block's state
-    ABSENT = "unallocated"  # no file: they are zeros, or in a parent that is not open
+    ABSENT = "absent"  # no file: they are zeros, or in a parent that is not open
     ERROR = "error"  # they cannot be read
 
 
@@ -45,13 +46,13 @@ _STATE_KINDS: dict[int, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """`length` bytes at `offset` of the virtual disk.
+    """`length` bytes at `disk_offset` of the virtual disk.
 
     They come from the file `filename` of the chain, `depth` counts from the opened one (0) to its oldest ancestor. For
     DATA, `file_offset` is where they are in that file; for ERROR, `error` is what a read raises.
     """
 
-    offset: int
+    disk_offset: int
     length: int
     kind: Kind
     depth: int
@@ -69,6 +70,19 @@ class Extent:
     def data(self) -> bool:
         """Whether the bytes are in the file."""
         return self.kind is Kind.DATA
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "disk_offset": self.disk_offset,
+            "length": self.length,
+            "kind": str(self.kind),
+            "depth": self.depth,
+            "filename": plain(self.filename),
+            "file_offset": self.file_offset,
+            "zero": self.zero,
+            "problem": plain(self.error),
+        }
 
 
 class AddressMap:
@@ -223,6 +237,7 @@ def chain_runs(layers: Sequence[AddressMap], offset: int, length: int, depth: in
 def layer_error(layers: Sequence[AddressMap], depth: int, offset: int) -> VhdxError:
     """Why the ERROR run at `offset` in the file at `depth` cannot be read; names that file unless it is the child."""
     error = layers[depth].error_at(offset)
+    error.filename, error.disk_offset = layers[depth].source.name, offset
     if depth:
         error.message = f"parent {layers[depth].source.name}: {error.message}"
     return error

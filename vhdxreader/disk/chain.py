@@ -271,6 +271,6 @@ def _printable(path: str) -> str:
 
 
 def _add_case_finding(child: VhdxImage, place: Place) -> None:
-    findings = Findings()
+    findings = Findings(filename=child.name)
     findings.add("parent.name_case", f"{place.key} differs in case from the name found, {place.path}")
     child.findings += tuple(findings)

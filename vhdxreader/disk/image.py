@@ -55,7 +55,7 @@ class VhdxImage:
         `log` is "replay", "refuse" or "ignore", as for `vhdxreader.open`.
         """
         mode = LogMode(log)
-        findings = Findings()
+        findings = Findings(filename=source.name)
         self.file_size = source.size
         found = read_structures(source, findings, mode)
         self._source = found.source

@@ -46,7 +46,7 @@ class PartitionStream(PositionedStream):
         length = rest if length is None else min(index(length), rest)
         start = self.partition.offset
         for extent in self.disk.extents(offset=start + offset, length=length, chain=chain):
-            yield replace(extent, offset=extent.offset - start)
+            yield replace(extent, disk_offset=extent.disk_offset - start)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.size} bytes{' closed' if self.closed else ''}>"

@@ -16,12 +16,12 @@ _MAX_RANGES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """`length` bytes at `offset` of the virtual disk that were read as zeros, but are not known to be zeros.
+    """`length` bytes at `disk_offset` of the virtual disk that were read as zeros, but are not known to be zeros.
 
     `rule` is broken in the file at `depth` of the chain (0 is the opened one); `reason` says how, at the range's start.
     """
 
-    offset: int
+    disk_offset: int
     length: int
     depth: int
     rule: str
@@ -30,17 +30,17 @@ class Lost:
     @property
     def end(self) -> int:
         """The first byte behind the range."""
-        return self.offset + self.length
+        return self.disk_offset + self.length
 
     def touches(self, other: Lost) -> bool:
         """Whether no byte lies between the two."""
-        return self.offset <= other.end and other.offset <= self.end
+        return self.disk_offset <= other.end and other.disk_offset <= self.end
 
     def joined(self, other: Lost, reason: str | None = None) -> Lost:
         """The range from the first byte of the two to the last."""
-        first = min(self, other, key=lambda lost: lost.offset)
-        length = max(self.end, other.end) - first.offset
-        return Lost(first.offset, length, first.depth, first.rule, reason or first.reason)
+        first = min(self, other, key=lambda lost: lost.disk_offset)
+        length = max(self.end, other.end) - first.disk_offset
+        return Lost(first.disk_offset, length, first.depth, first.rule, reason or first.reason)
 
 
 class LostRanges:
@@ -60,7 +60,7 @@ class LostRanges:
         with self._lock:
             self._insert(lost)
             if len(self._ranges) > _MAX_RANGES:
-                self._join_nearest(lost.offset)
+                self._join_nearest(lost.disk_offset)
 
     def snapshot(self) -> tuple[Lost, ...]:
         """All ranges now, by offset."""
@@ -69,7 +69,7 @@ class LostRanges:
 
     def _insert(self, lost: Lost) -> None:
         ranges = self._ranges
-        first = last = bisect_left(ranges, lost.offset, key=lambda known: known.offset)
+        first = last = bisect_left(ranges, lost.disk_offset, key=lambda known: known.disk_offset)
         while first and _alike(ranges[first - 1], lost):
             first -= 1
             lost = lost.joined(ranges[first])
@@ -80,7 +80,7 @@ class LostRanges:
 
     def _join_nearest(self, offset: int) -> None:
         ranges = self._ranges
-        here = bisect_right(ranges, offset, key=lambda known: known.offset) - 1
+        here = bisect_right(ranges, offset, key=lambda known: known.disk_offset) - 1
         first = min((i for i in (here - 1, here) if 0 <= i < len(ranges) - 1), key=lambda i: _gap(ranges, i))
         reason = f"more than {_MAX_RANGES} ranges are lost; not all of this one is"
         ranges[first : first + 2] = [ranges[first].joined(ranges[first + 1], reason)]
@@ -91,4 +91,4 @@ def _alike(one: Lost, other: Lost) -> bool:
 
 
 def _gap(ranges: list[Lost], index: int) -> int:
-    return ranges[index + 1].offset - ranges[index].end
+    return ranges[index + 1].disk_offset - ranges[index].end

@@ -71,7 +71,7 @@ class VirtualDisk(PositionedStream):
         """What a read of an extent does that is neither data nor zeros: raise, or list it in `lost`. For those who use
         `extents` and don't read what has no data."""
         self._check_open()
-        self._reader.lose(extent.offset, extent.depth, extent.length, extent.kind)
+        self._reader.lose(extent.disk_offset, extent.depth, extent.length, extent.kind)
 
     def partitions(self) -> PartitionTable:
         """The disk's partition table: GPT, MBR, or none.

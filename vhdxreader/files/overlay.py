@@ -91,7 +91,7 @@ class OverlaySource(Source):
         if end > self.size:
             missing = end - max(self.size, offset)
             raise TruncatedImageError(
-                f"the file ends {missing} bytes before the end of what is read", offset=end - missing
+                f"the file ends {missing} bytes before the end of what is read", file_offset=end - missing
             )
         for start, stop, origin in self._pieces(offset, end):
             part = buffer[start - offset : stop - offset]

@@ -60,14 +60,17 @@ class Source(ABC):
             count = self._read_some(buffer[done:], offset + done)
             if count <= 0:
                 raise TruncatedImageError(
-                    f"the file ends {len(buffer) - done} bytes before the end of what is read", offset=offset + done
+                    f"the file ends {len(buffer) - done} bytes before the end of what is read",
+                    file_offset=offset + done,
                 )
             done += count
 
     def read_at(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`, never less."""
         if size > max(self.size - offset, 0):  # before anything is allocated
-            raise TruncatedImageError(f"{size} bytes are expected, but the file ends at {self.size:#x}", offset=offset)
+            raise TruncatedImageError(
+                f"{size} bytes are expected, but the file ends at {self.size:#x}", file_offset=offset
+            )
         buffer = bytearray(size)
         self.read_into(memoryview(buffer), offset)
         return bytes(buffer)

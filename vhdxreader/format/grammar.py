@@ -97,6 +97,6 @@ def _translated(structure: str, offset: int) -> Iterator[None]:
     try:
         yield
     except EOFError as error:  # KaitaiStruct's EndOfStreamError is one, too
-        raise TruncatedImageError(f"{structure} ends before its last field: {error}", offset=offset) from error
+        raise TruncatedImageError(f"{structure} ends before its last field: {error}", file_offset=offset) from error
     except _FOREIGN_ERRORS as error:
-        raise CorruptImageError(f"{structure} is not as the grammar says: {error}", offset=offset) from error
+        raise CorruptImageError(f"{structure} is not as the grammar says: {error}", file_offset=offset) from error

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Literal, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -30,7 +30,7 @@ Log: TypeAlias = Literal["replay", "refuse", "ignore"]
 """The values of `LogMode`, as callers write them."""
 
 
-class LogMode(Enum):
+class LogMode(StrEnum):
     """What to do with a log that must be replayed."""
 
     REPLAY = "replay"  # in memory

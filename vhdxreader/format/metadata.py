@@ -6,6 +6,7 @@ In: a source (behind the log's replay) and the metadata region. Out: frozen data
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,6 +18,14 @@ from . import grammar
 from .overlaps import Span, report_overlaps
 from .region_table import Region
 from .rules import Findings
+
+
+class DiskType(StrEnum):
+    """What kind of virtual disk an image holds; the very words of JSON and text."""
+
+    FIXED = "fixed"
+    DYNAMIC = "dynamic"
+    DIFFERENCING = "differencing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +67,11 @@ class Metadata:
     items: tuple[MetadataItem, ...]
 
     @property
-    def disk_type(self) -> str:
-        """ "fixed", "dynamic" or "differencing" [2.6.2.1]."""
+    def disk_type(self) -> DiskType:
+        """By LeaveBlockAllocated and HasParent [2.6.2.1]."""
         if self.has_parent:
-            return "differencing"
-        return "fixed" if self.leave_block_allocated else "dynamic"
+            return DiskType.DIFFERENCING
+        return DiskType.FIXED if self.leave_block_allocated else DiskType.DYNAMIC
 
 
 class _KnownItem(NamedTuple):
@@ -121,7 +130,7 @@ def read_table(source: Source, region: Region, findings: Findings) -> tuple[Meta
     try:
         data = source.read_at(region.offset, size)
     except TruncatedImageError as error:
-        findings.add("metadata.truncated", f"the metadata table is not whole: {error.message}", error.offset)
+        findings.add("metadata.truncated", f"the metadata table is not whole: {error.message}", error.file_offset)
         return None
     raw = grammar.decode("MetadataTable", data, region.offset)
     if raw.magic != spec.METADATA_SIGNATURE:
@@ -248,5 +257,5 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
         return grammar.decode(kind.structure, source.read_at(item.offset, kind.size), item.offset)
     except TruncatedImageError as error:
         rule = "metadata.truncated" if kind.needed else "metadata.truncated_unneeded"
-        findings.add(rule, f"{kind.name} is not whole: {error.message}", error.offset)
+        findings.add(rule, f"{kind.name} is not whole: {error.message}", error.file_offset)
         return None

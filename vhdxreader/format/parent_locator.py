@@ -74,7 +74,7 @@ def _read_item(source: Source, item: MetadataItem, findings: Findings) -> bytes 
     try:
         return source.read_at(item.offset, item.length)
     except TruncatedImageError as error:
-        findings.add("metadata.truncated", f"{item.name} is not whole: {error.message}", error.offset)
+        findings.add("metadata.truncated", f"{item.name} is not whole: {error.message}", error.file_offset)
         return None
 
 

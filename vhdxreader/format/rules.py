@@ -53,23 +53,24 @@ class Findings:
 
     `add` raises for a rule that refuses the image; a collector made with `strict=False` only records, and whoever
     called `add` goes on as far as it can. No more than `keep` findings of one rule are kept; `counts` has how many
-    there were.
+    there were. `filename` names the file in each.
     """
 
-    def __init__(self, *, strict: bool = True, keep: int = sys.maxsize) -> None:
+    def __init__(self, *, strict: bool = True, keep: int = sys.maxsize, filename: str | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self._found: list[Finding] = []
         self._strict = strict
         self._keep = keep
+        self._filename = filename
 
     def add(self, rule_id: str, message: str, offset: int | None = None) -> None:
         """Record a breach of the rule `rule_id` at file offset `offset`, or raise its error."""
         rule = RULES[rule_id]
         if self._strict and rule.effect is Effect.REFUSE:
-            raise breach(rule_id, message, offset)
+            raise breach(rule_id, message, offset, self._filename)
         self.counts[rule_id] += 1
         if self.counts[rule_id] <= self._keep:
-            self._found.append(Finding(rule.id, rule.severity, message, offset, rule.section, rule.means))
+            self._found.append(finding(rule_id, message, offset, self._filename))
 
     def has_enough(self, rule_id: str) -> bool:
         """Whether no more findings of a rule are kept; if so, one more breach of it was counted."""
@@ -87,11 +88,20 @@ class Findings:
         return iter(self._found)
 
 
-def breach(rule_id: str, message: str, offset: int | None = None) -> VhdxError:
-    """The error of a rule that refuses an image or a read."""
+def finding(rule_id: str, message: str, offset: int | None = None, filename: str | None = None) -> Finding:
+    """The finding of a breach of a rule, at a file offset."""
+    rule = RULES[rule_id]
+    return Finding(rule.id, rule.severity, message, offset, rule.section, rule.means, filename)
+
+
+def breach(rule_id: str, message: str, offset: int | None = None, filename: str | None = None) -> VhdxError:
+    """The error of a rule that refuses an image or a read, at a file offset."""
     rule = RULES[rule_id]
     assert rule.error is not None, rule_id
-    return rule.error(message, offset=offset, rule=rule.id, section=rule.section)
+    error = rule.error(message, file_offset=offset, rule=rule.id, section=rule.section)
+    error.means = rule.means
+    error.filename = filename
+    return error
 
 
 def _refuse(id: str, section: str, error: type[VhdxError], must: str, means: str = "the image is refused") -> Rule:

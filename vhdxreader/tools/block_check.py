@@ -128,7 +128,7 @@ class BlockWalk:
         rule = self._broken_rule(state, start, end)
         if rule and not self._findings.has_enough(rule):
             error = self._map.error_at(base)
-            self._findings.add(error.rule or rule, error.message, error.offset)
+            self._findings.add(error.rule or rule, error.message, error.file_offset)
         if state < _FULLY_PRESENT:
             return
         if not rule and start + size > self._file_size:

@@ -85,7 +85,7 @@ def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = N
 
 
 def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
-    findings = Findings(strict=False, keep=KEPT_FINDINGS)
+    findings = Findings(strict=False, keep=KEPT_FINDINGS, filename=source.name)
     found = read_structures(source, findings, LogMode.REPLAY)
     if not found.is_vhdx:
         signature = tuple(finding for finding in findings if finding.rule == _NOT_VHDX)
@@ -116,7 +116,7 @@ def _say_once(findings: Findings, file_size: int) -> None:
 
 def _findings_on_disk(source: Source, known: set[Finding]) -> tuple[Finding, ...]:
     """What is wrong with the file as it is, and put right by the log's replay."""
-    findings = Findings(strict=False, keep=KEPT_FINDINGS)
+    findings = Findings(strict=False, keep=KEPT_FINDINGS, filename=source.name)
     _check_blocks(read_structures(source, findings, LogMode.IGNORE), findings, False, None)
     return tuple(finding for finding in findings if finding not in known and finding.rule != "log.ignored")
 

@@ -89,8 +89,8 @@ class DiskSide(Side):
             if extent.zero:
                 origin = None
             elif extent.file_offset is not None:
-                origin = self._origins[extent.depth], extent.file_offset - extent.offset
-            yield Stretch(extent.offset, extent.offset + extent.length, origin)
+                origin = self._origins[extent.depth], extent.file_offset - extent.disk_offset
+            yield Stretch(extent.disk_offset, extent.disk_offset + extent.length, origin)
 
     def read(self, size: int, offset: int) -> bytes:
         return self._disk.pread(size, offset)

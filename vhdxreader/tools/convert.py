@@ -144,7 +144,7 @@ class _Copy:
                 if extent.data and extent.length < _SMALL:
                     break
                 self._copy(extent)
-                done = extent.offset + extent.length
+                done = extent.disk_offset + extent.length
             else:
                 return
             # A call of the kernel for each small extent would take longer than to read them, with all that follows.
@@ -158,13 +158,13 @@ class _Copy:
             return
         if not extent.zero:
             self._disk.lose(extent)
-        self._output.write_zeros(extent.offset, extent.length)
-        self._report(extent.offset + extent.length)
+        self._output.write_zeros(extent.disk_offset, extent.length)
+        self._report(extent.disk_offset + extent.length)
 
     def _copy_data(self, extent: Extent, first: int) -> None:
         """Copy what the image's file has; where that has holes, there are zeros, too."""
         source = self._disk.images[extent.depth].map.source
-        shift, last = extent.offset - first, first + extent.length
+        shift, last = extent.disk_offset - first, first + extent.length
         done = first
         for start, end in source.data_ranges(first, last):
             self._output.write_zeros(done + shift, start - done)

@@ -104,9 +104,9 @@ def _blocks(disk: VirtualDisk) -> Iterator[tuple[int, int, bool]]:
     for offset in range(0, disk.size, disk.image.metadata.block_size):
         end = min(offset + disk.image.metadata.block_size, disk.size)
         zero = True
-        while extent is not None and extent.offset < end:
+        while extent is not None and extent.disk_offset < end:
             zero = zero and extent.zero
-            if extent.offset + extent.length > end:
+            if extent.disk_offset + extent.length > end:
                 break
             extent = next(extents, None)
         yield offset, end - offset, zero

@@ -51,7 +51,7 @@ class LogListing:
     def __init__(self, source: Source) -> None:
         """Find all entries; `source` is closed with the list. Raises `VhdxError` where there is no current header, or
         where it names a log to replay that does not lie in the file."""
-        findings = Findings()
+        findings = Findings(filename=source.name)
         copies = headers.read_headers(source)
         if all(copy.value is None for copy in copies):
             headers.read_creator(source, findings)  # rather say that it is no VHDX at all

@@ -23,9 +23,9 @@ def _blocks(size: int, lost: Iterable[Lost]) -> Iterator[tuple[int, int, str]]:
     """The whole disk without gaps. Lost ranges may overlap."""
     done = 0
     for item in lost:
-        if item.offset > done:
-            yield done, item.offset, "+"
-            done = item.offset
+        if item.disk_offset > done:
+            yield done, item.disk_offset, "+"
+            done = item.disk_offset
         if item.end > done:
             yield done, item.end, "-"
             done = item.end
