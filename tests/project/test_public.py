@@ -21,7 +21,7 @@ import vhdxreader
 
 PUBLIC = {
     "opening": "open open_chain is_vhdx BinaryFile Chain VhdxImage VirtualDisk Extent Kind Lost",
-    "structures": "Copy Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
+    "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogState LogListing LogUpdate read_log",
     "partitions": "Partition PartitionStream PartitionTable",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
