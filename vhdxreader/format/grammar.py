@@ -12,10 +12,18 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-from kaitaistruct import ConsistencyError, ConsistencyNotCheckedError, KaitaiStream, KaitaiStructError
-
-from .._generated.vhdx import Vhdx
 from ..errors import CorruptImageError, TruncatedImageError
+from .parser_state import NOT_BUILT, check_fresh
+
+try:
+    from kaitaistruct import ConsistencyError, ConsistencyNotCheckedError, KaitaiStream, KaitaiStructError
+
+    from .._generated import vhdx as _parser
+except ModuleNotFoundError as error:
+    raise ImportError(NOT_BUILT.format(error), name=error.name) from None
+
+check_fresh(_parser.__file__)
+Vhdx = _parser.Vhdx
 
 # Everything that Kaitai's runtime can raise, and what its string decoding does not catch.
 _FOREIGN_ERRORS = (KaitaiStructError, ConsistencyError, ConsistencyNotCheckedError, UnicodeDecodeError)

@@ -1,0 +1,40 @@
+"""Whether the parser that is generated from vhdx.ksy can be used, and one sentence where it cannot.
+
+In: the path of the parser. Out: nothing, or an `ImportError`. What is installed is right and costs nothing: only a
+source tree can have a parser of another grammar.
+"""
+
+from __future__ import annotations
+
+import os
+
+NOT_BUILT = (
+    "vhdxreader is not installed completely ({}): its parser is generated from vhdx.ksy; in a source tree, run"
+    " `make setup`, or `pip install -e .`"
+)
+_STALE = (
+    "the parser in {} was not generated from the vhdx.ksy that is there now: run `make setup`, or `pip install -e .`"
+)
+_INPUTS = ("vhdx.ksy", os.path.join("ksc", "package-lock.json"), os.path.join("ksc", "compile.js"))
+
+
+def check_fresh(parser: str) -> None:
+    """Raise `ImportError` if the parser lies in a source tree, and was made from another grammar than is there."""
+    folder = os.path.dirname(parser)
+    if folder.endswith(os.path.join("generated", "python")):
+        tree = os.path.dirname(os.path.dirname(folder))
+        if _may_be_stale(tree, parser) and not _is_fresh(tree):
+            raise ImportError(_STALE.format(folder))
+
+
+def _may_be_stale(tree: str, parser: str) -> bool:
+    made = os.stat(parser).st_mtime
+    inputs = [os.path.join(tree, name) for name in _INPUTS]
+    return any(os.path.exists(path) and os.stat(path).st_mtime > made for path in inputs)
+
+
+def _is_fresh(tree: str) -> bool:
+    from runpy import run_path
+
+    fresh: bool = run_path(os.path.join(tree, "ksc", "generate.py"))["is_fresh"]()
+    return fresh
