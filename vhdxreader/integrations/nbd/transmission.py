@@ -1,0 +1,175 @@
+"""The requests of one client for one export, answered in their order."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from . import protocol as nbd
+from .export import Export
+from .handshake import Agreed
+from .protocol import Chunk, Command, CommandFlag, Error, ProtocolError, State
+
+_log = logging.getLogger("vhdxreader.nbd")
+
+_OFFSET = struct.Struct(">Q")
+_HOLE = struct.Struct(">QI")
+_EXTENT = struct.Struct(">II")
+_ERROR = struct.Struct(">IH")
+_CONTEXT_ID = struct.pack(">I", 1)
+_PIECE = nbd.MB  # bytes of a structured reply's chunk
+_MAX_EXTENTS = 4096  # of one reply
+_MAX_EXTENT = 1 << 31  # bytes: it must fit in 32 bits
+
+
+class Transmission:
+    """One client at one export. Memory: a buffer of 1 MB; of up to 32 MB for a client without structured replies."""
+
+    def __init__(self, connection: socket.socket, stream: BinaryIO, export: Export, agreed: Agreed) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._export = export
+        self._agreed = agreed
+        self._buffer = memoryview(bytearray(_PIECE))
+
+    def run(self) -> None:
+        """Answer until the client leaves. Raises `ProtocolError` and `OSError` where it leaves otherwise."""
+        read, size, unpack = self._stream.read, nbd.REQUEST.size, nbd.REQUEST.unpack
+        while True:
+            request = read(size)
+            if not request:
+                return
+            if len(request) < size:
+                raise ProtocolError("the client has gone in the middle of a request")
+            magic, flags, command, cookie, offset, length = unpack(request)
+            if magic != nbd.REQUEST_MAGIC:
+                raise ProtocolError("a request without its magic")
+            if command == Command.DISC:
+                return
+            if command == Command.READ and not flags and 0 < length <= _PIECE and offset + length <= self._export.size:
+                self._read_piece(cookie, offset, length)
+            else:
+                self._other(command, flags, cookie, offset, length)
+
+    def _read_piece(self, cookie: int, offset: int, length: int) -> None:
+        """What nearly all requests are: a read that is answered by one chunk."""
+        part = self._buffer[:length]
+        try:
+            self._export.preadinto(part, offset)
+        except OSError as error:
+            self._failed(cookie, offset, length, error)
+            return
+        if self._agreed.structured:
+            head = nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.OFFSET_DATA, cookie, length + _OFFSET.size)
+            self._send(head + _OFFSET.pack(offset), part)
+        else:
+            self._send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, cookie), part)
+
+    def _other(self, command: int, flags: int, cookie: int, offset: int, length: int) -> None:
+        inside = offset + length <= self._export.size and length > 0
+        if command in (Command.WRITE, Command.TRIM, Command.WRITE_ZEROES):
+            if command == Command.WRITE:
+                self._skip(length)
+            self._refuse(cookie, Error.EPERM, "the export is read-only")
+        elif command == Command.READ and inside and length <= nbd.MAX_REQUEST and flags in (0, CommandFlag.DF):
+            self._read_long(flags, cookie, offset, length)
+        elif command == Command.BLOCK_STATUS and inside and self._agreed.allocation:
+            self._block_status(flags, cookie, offset, length)
+        elif command in (Command.FLUSH, Command.CACHE):
+            self._refuse(cookie, Error.ENOTSUP, "the command was not offered")
+        else:
+            self._refuse(cookie, Error.EINVAL, f"request {command} at {offset:#x}, {length} bytes, is not valid")
+
+    def _read_long(self, flags: int, cookie: int, offset: int, length: int) -> None:
+        if not self._agreed.structured:
+            self._read_simple(cookie, offset, length)
+            return
+        if flags & CommandFlag.DF and length > _PIECE:
+            self._refuse(cookie, Error.EOVERFLOW, f"more than {_PIECE} bytes are sent in fragments only")
+            return
+        if length <= _PIECE:
+            self._read_piece(cookie, offset, length)
+            return
+        for at in range(offset, offset + length, _PIECE):
+            part = self._buffer[: min(_PIECE, offset + length - at)]
+            try:
+                self._export.preadinto(part, at)
+            except OSError as error:
+                self._failed(cookie, at, len(part), error)
+                return
+            done = nbd.DONE if at + len(part) == offset + length else 0
+            head = nbd.CHUNK.pack(nbd.CHUNK_MAGIC, done, Chunk.OFFSET_DATA, cookie, len(part) + _OFFSET.size)
+            self._send(head + _OFFSET.pack(at), part)
+
+    def _read_simple(self, cookie: int, offset: int, length: int) -> None:
+        """The whole read must have succeeded before a simple reply can begin."""
+        buffer = memoryview(bytearray(length))
+        try:
+            self._export.preadinto(buffer, offset)
+        except OSError as error:
+            self._failed(cookie, offset, length, error)
+            return
+        self._send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, cookie), buffer)
+
+    def _block_status(self, flags: int, cookie: int, offset: int, length: int) -> None:
+        most = 1 if flags & CommandFlag.REQ_ONE else _MAX_EXTENTS
+        try:
+            extents = list(_states(self._export, offset, length, most))
+        except OSError as error:
+            self._failed(cookie, offset, length, error)
+            return
+        data = _CONTEXT_ID + b"".join(_EXTENT.pack(size, state) for size, state in extents)
+        self._send(nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.BLOCK_STATUS, cookie, len(data)) + data)
+
+    def _failed(self, cookie: int, offset: int, length: int, error: OSError) -> None:
+        _log.error("%s: %d bytes at %#x cannot be read: %s", self._agreed.name, length, offset, error)
+        self._refuse(cookie, Error.EIO, str(error))
+
+    def _refuse(self, cookie: int, code: Error, message: str) -> None:
+        if not self._agreed.structured:
+            self._send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, code, cookie))
+            return
+        text = message.encode("utf-8", "replace")[: 4 * nbd.KB]
+        data = _ERROR.pack(code, len(text)) + text
+        self._send(nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.ERROR, cookie, len(data)) + data)
+
+    def _skip(self, length: int) -> None:
+        """Take the data of a write out of the way."""
+        if length > nbd.MAX_REQUEST:
+            raise ProtocolError(f"a write of {length} bytes")
+        while length:
+            length -= len(nbd.read_exact(self._stream, min(_PIECE, length)))
+
+    def _send(self, head: bytes, data: memoryview | None = None) -> None:
+        if data is None:
+            self._connection.sendall(head)
+            return
+        sent = self._connection.sendmsg((head, data))
+        if sent < len(head):
+            self._connection.sendall(head[sent:])
+            sent = len(head)
+        if sent < len(head) + len(data):
+            self._connection.sendall(data[sent - len(head) :])
+
+
+def _states(export: Export, offset: int, length: int, most: int) -> Iterator[tuple[int, int]]:
+    """At most so many extents from `offset` on: length and `base:allocation` state; neighbours alike are one."""
+    size, state = 0, -1
+    for extent in export.extents(offset=offset, length=length):
+        found = State.HOLE | State.ZERO if extent.zero else 0
+        rest = extent.length
+        while rest:
+            if found != state or size == _MAX_EXTENT:
+                if size:
+                    yield size, state
+                    most -= 1
+                    if not most:
+                        return
+                size, state = 0, int(found)
+            step = min(rest, _MAX_EXTENT - size)
+            size += step
+            rest -= step
+    yield size, state
