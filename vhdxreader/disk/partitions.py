@@ -9,12 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 from zlib import crc32
 
 from .. import spec
 from ..errors import Finding, Severity
+from ..plain import plain
 from .partition_types import gpt_type_name, mbr_type_name
 from .volumes import find_volume, is_boot_sector
 
@@ -56,6 +57,21 @@ class Partition:
     extended: bool = False
     volume: str | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "number": self.number,
+            "disk_offset": self.offset,
+            "length": self.length,
+            "type": self.type,
+            "type_name": self.type_name,
+            "partition_guid": plain(self.guid),
+            "name": plain(self.name),
+            "bootable": self.bootable,
+            "extended": self.extended,
+            "volume": self.volume,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionTable:
@@ -72,6 +88,18 @@ class PartitionTable:
     signature: str | None = None
     volume: str | None = None
     findings: tuple[Finding, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "scheme": self.scheme,
+            "sector_size": self.sector_size,
+            "disk_guid": plain(self.guid),
+            "disk_signature": self.signature,
+            "volume": self.volume,
+            "partitions": plain(self.partitions),
+            "findings": plain(self.findings),
+        }
 
     def __getitem__(self, number: int) -> Partition:
         """The partition of this number; `KeyError` where there is none."""

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from .. import spec
 from ..disk.partition_stream import PartitionStream
@@ -48,6 +48,17 @@ class Comparison:
     differing_bytes: int
     range_count: int
     ranges: tuple[DifferingRange, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "equal": self.equal,
+            "virtual_sizes": [self.size_a, self.size_b],
+            "first_difference": self.first_difference,
+            "differing_bytes_count": self.differing_bytes,
+            "range_count": self.range_count,
+            "ranges": [{"disk_offset": one.offset, "length": one.length} for one in self.ranges],
+        }
 
 
 class Stretch(NamedTuple):

@@ -45,6 +45,16 @@ class BlockDigest:
     digest: str
     zero: bool  # whether they are zeros by the disk's map, and nothing was read
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "block": self.number,
+            "disk_offset": self.offset,
+            "length": self.length,
+            "digest": self.digest,
+            "zero": self.zero,
+        }
+
 
 def algorithms() -> tuple[str, ...]:
     """The names of the digests that can be made here: hashlib's of fixed length, and those of installed packages."""

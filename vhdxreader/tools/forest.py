@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from ..disk.parent_search import NamedPolicy, places
@@ -21,6 +22,7 @@ from ..format.header import is_vhdx
 from ..format.log_replay import LogMode
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
+from ..plain import plain
 
 MAX_DEPTH = 16
 """How many folders deep images are looked for, unless the caller says otherwise."""
@@ -67,6 +69,27 @@ class Node:
     candidates: tuple[Member, ...]
     children: tuple[Member, ...]
     newest: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        member, locator = self.member, self.member.locator
+        return {
+            "filename": plain(member.filename),
+            "modified_time": member.modified,
+            "file_size": member.file_size,
+            "disk_type": plain(member.disk_type),
+            "virtual_size": member.virtual_size,
+            "log_state": None if member.dirty is None else "dirty" if member.dirty else "clean",
+            "data_write_guid": plain(member.data_write_guid),
+            "virtual_disk_guid": plain(member.virtual_disk_id),
+            "parent": None if self.parent is None else plain(self.parent.filename),
+            "parent_state": str(self.link),
+            "parent_linkage_guid": None if locator is None else plain(locator.linkage),
+            "candidates": [plain(one.filename) for one in self.candidates],
+            "children": [plain(one.filename) for one in self.children],
+            "newest": self.newest,
+            "problem": plain(member.problem),
+        }
 
 
 @dataclass(frozen=True, slots=True)

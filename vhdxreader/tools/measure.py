@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from .. import spec
 from ..disk.virtual_disk import VirtualDisk
 from ..files.disk_usage import shared_bytes
+from ..plain import plain
 
 VHD_FOOTER = 512
 MAX_VHD_SIZE = 2040 << 30
@@ -26,6 +28,15 @@ class FileUse:
     allocated: int | None
     shared: int | None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "filename": plain(self.filename),
+            "file_size": self.size,
+            "allocated_size": self.allocated,
+            "shared_size": self.shared,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -36,6 +47,16 @@ class Measurement:
     required: int
     fully_allocated: int
     files: tuple[FileUse, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "format": self.format,
+            "virtual_size": self.virtual_size,
+            "required_size": self.required,
+            "fully_allocated_size": self.fully_allocated,
+            "files": plain(self.files),
+        }
 
 
 def measure(disk: VirtualDisk, format: str = "raw") -> Measurement:  # as `open` calls it
