@@ -46,10 +46,15 @@ _LATER = {
     "disk.partition_stream": ["PartitionStream"],
     "disk.partitions": ["Partition", "PartitionTable"],
     "tools.check": ["Report", "check"],
+    "tools.compare": ["Comparison", "DifferingRange", "compare"],
     "tools.convert": ["convert"],
     "tools.copy_range": ["copy_range"],
+    "tools.digest_list": ["ListedDigest", "expected_digests", "parse_digest_list"],
+    "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk"],
     "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
+    "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest", "find_images"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
+    "tools.measure": ["FileUse", "Measurement", "measure"],
     "tools.skeleton": ["Skeleton", "lacks_payload", "write_skeleton"],
 }
 
@@ -57,10 +62,15 @@ if TYPE_CHECKING:
     from .disk.partition_stream import PartitionStream
     from .disk.partitions import Partition, PartitionTable
     from .tools.check import Report, check
+    from .tools.compare import Comparison, DifferingRange, compare
     from .tools.convert import convert
     from .tools.copy_range import copy_range
+    from .tools.digest_list import ListedDigest, expected_digests, parse_digest_list
+    from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk
     from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
+    from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest, find_images
     from .tools.log_listing import LogListing, LogUpdate, read_log
+    from .tools.measure import FileUse, Measurement, measure
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
 
     __version__: str
@@ -70,24 +80,33 @@ __all__ = [
     "MAX_DUMP_COUNT",
     "ActiveSequence",
     "BinaryFile",
+    "BlockDigest",
     "Chain",
+    "Comparison",
     "Copy",
     "CorruptImageError",
+    "DifferingRange",
     "DirtyLogError",
     "DiskType",
     "DumpNode",
     "ExaminedEntry",
     "Extent",
+    "FileUse",
     "Finding",
+    "Forest",
+    "ForestMember",
+    "ForestNode",
     "Geometry",
     "Header",
     "Kind",
+    "ListedDigest",
     "LogChanges",
     "LogEntry",
     "LogListing",
     "LogState",
     "LogUpdate",
     "Lost",
+    "Measurement",
     "Metadata",
     "MetadataItem",
     "NotVhdxError",
@@ -95,6 +114,7 @@ __all__ = [
     "ParentLocator",
     "ParentMismatchError",
     "ParentNotFoundError",
+    "ParentState",
     "Partition",
     "PartitionStream",
     "PartitionTable",
@@ -109,14 +129,23 @@ __all__ = [
     "VhdxError",
     "VhdxImage",
     "VirtualDisk",
+    "chain_forest",
     "check",
+    "compare",
     "convert",
     "copy_range",
+    "digest_algorithms",
     "dump",
+    "expected_digests",
+    "find_images",
+    "hash_blocks",
+    "hash_disk",
     "is_vhdx",
     "lacks_payload",
+    "measure",
     "open",
     "open_chain",
+    "parse_digest_list",
     "read_log",
     "write_skeleton",
 ]

@@ -58,7 +58,7 @@ def test_as_sfdisk_sees_what_it_wrote(name, tmp_path, witness):
     found = table(raw.read_bytes())
     assert found.scheme == {"dos": "mbr", "gpt": "gpt"}[shown["partitiontable"]["label"]]
     # Linux shows an extended partition, too; its length there is of its first table only
-    assert [(part.number, part.offset, part.length) for part in found.partitions] == expected
+    assert [(part.number, part.disk_offset, part.length) for part in found.partitions] == expected
     assert rules(found) == []
     for ours, theirs in zip(found.partitions, shown["partitiontable"]["partitions"], strict=True):
         assert ours.name == theirs.get("name", None if found.scheme == "mbr" else "")
@@ -120,7 +120,7 @@ def header(own: int, other: int, at: int, crc: int, count: int = 128, entry_size
 @pytest.mark.parametrize("sector", [512, 4096])
 def test_gpt_of_either_sector_size(sector):
     found = table(gpt({1: (100, 199), 4: (300, 300)}, sector), sector)
-    assert [(p.number, p.offset, p.length, p.name) for p in found.partitions] == [
+    assert [(p.number, p.disk_offset, p.length, p.name) for p in found.partitions] == [
         (1, 100 * sector, 100 * sector, "part 1"),
         (4, 300 * sector, sector, "part 4"),
     ]
@@ -130,7 +130,7 @@ def test_gpt_of_either_sector_size(sector):
 @pytest.mark.parametrize(("made", "disk"), [(4096, 512), (512, 4096)])
 def test_gpt_made_for_the_other_sector_size(made, disk):
     found = table(gpt({1: (100, 199)}, made), disk)
-    assert [(p.offset, p.length) for p in found.partitions] == [(100 * made, 100 * made)]
+    assert [(p.disk_offset, p.length) for p in found.partitions] == [(100 * made, 100 * made)]
     assert rules(found) == ["partitions.sector_size"]
 
 
@@ -139,7 +139,7 @@ def test_a_broken_primary_gives_way_to_its_backup(at):
     disk = gpt({1: (100, 199)})
     disk[at] ^= 0xFF
     found = table(disk)
-    assert [(p.offset, p.length) for p in found.partitions] == [(51200, 51200)]
+    assert [(p.disk_offset, p.length) for p in found.partitions] == [(51200, 51200)]
     assert rules(found) == ["partitions.gpt_primary"]
 
 
@@ -183,7 +183,7 @@ def test_a_loop_of_logical_partitions_ends():
     disk[51200:51712] = mbr((0x83, 10, 5), (0x05, 20, 10))
     disk[120 * 512 : 121 * 512] = mbr((0x83, 10, 5), (0x05, 0, 10))
     found = table(disk)
-    assert [(p.number, p.offset, p.length) for p in found.partitions] == [
+    assert [(p.number, p.disk_offset, p.length) for p in found.partitions] == [
         (1, 51200, 512000), (5, 110 * 512, 2560), (6, 130 * 512, 2560),
     ]  # fmt: skip
     assert rules(found) == ["partitions.logical"]

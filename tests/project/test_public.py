@@ -24,6 +24,9 @@ PUBLIC = {
     "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogState LogListing LogUpdate read_log",
     "partitions": "Partition PartitionStream PartitionTable",
+    "disks": "compare Comparison DifferingRange hash_disk hash_blocks BlockDigest digest_algorithms parse_digest_list"
+    " expected_digests ListedDigest measure Measurement FileUse",
+    "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
     " write_skeleton",
     "findings": "Finding Severity Tried",

@@ -51,7 +51,7 @@ def differing(a: bytes, b: bytes) -> tuple[int | None, int, list[tuple[int, int]
 def check(result, a: bytes, b: bytes):
     first, count, ranges = differing(a, b)
     assert (result.first_difference, result.differing_bytes) == (first, count)
-    assert [(one.offset, one.length) for one in result.ranges] == ranges
+    assert [(one.disk_offset, one.length) for one in result.ranges] == ranges
     assert result.range_count == len(ranges)
     assert result.equal == (first is None)
     assert (result.size_a, result.size_b) == (len(a), len(b))

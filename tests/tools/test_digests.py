@@ -9,8 +9,8 @@ import pytest
 from builder import MB, differencing, dynamic, full, partial, reserved, zeroed
 
 import vhdxreader
-from vhdxreader.tools.digest_list import ListedDigest, expected_for, parse_digest_list
-from vhdxreader.tools.digests import algorithms, hash_blocks, hash_disk
+from vhdxreader.tools.digest_list import ListedDigest, expected_digests, parse_digest_list
+from vhdxreader.tools.digests import digest_algorithms, hash_blocks, hash_disk
 
 SIZE = 11 * MB + 1536
 IMAGE = dynamic(SIZE, {0: full(), 3: full(), 4: zeroed(), 11: full()}, name="digests")
@@ -58,13 +58,13 @@ def test_blocks():
         want.append((number, offset, len(part), hashlib.sha256(part).hexdigest()))
     with vhdxreader.open(child.open(), parent=base.open()) as disk:
         found = list(hash_blocks(disk))
-    assert [(one.number, one.offset, one.length, one.digest) for one in found] == want
+    assert [(one.number, one.disk_offset, one.length, one.digest) for one in found] == want
     # block 1 is the child's in part; 2 is the base's; all others have nothing but zeros by their maps
     assert [one.number for one in found if not one.zero] == [1, 2]
 
 
 def test_unknown_algorithms():
-    assert {"md5", "sha256", "blake2b"} <= set(algorithms())
+    assert {"md5", "sha256", "blake2b"} <= set(digest_algorithms())
     with opened() as disk:
         for name in ("shake_128", "nonsense"):
             with pytest.raises(ValueError, match=name):
@@ -119,6 +119,6 @@ def test_whose_digest_it_is():
     listed = [
         ListedDigest(name, "md5", "0" * 32) for name in ("a/disk.raw", "b\\disk.vhdx", "other.raw", "c/disk.vhdx")
     ]
-    assert expected_for(listed, "c/disk.vhdx") == [listed[3]]
-    assert expected_for(listed, "x/disk.vhdx") == [listed[0], listed[1], listed[3]]
-    assert expected_for(listed, "nobody.vhdx") == []
+    assert expected_digests(listed, "c/disk.vhdx") == [listed[3]]
+    assert expected_digests(listed, "x/disk.vhdx") == [listed[0], listed[1], listed[3]]
+    assert expected_digests(listed, "nobody.vhdx") == []

@@ -8,7 +8,7 @@ import uuid
 import pytest
 from builder import MB, Locator, differencing, dynamic, full
 
-from vhdxreader.tools.forest import MAX_DEPTH, Link, chain_forest, find_images
+from vhdxreader.tools.forest import MAX_DEPTH, ParentState, chain_forest, find_images
 
 BASE = dynamic(4 * MB, {0: full()}, name="base")
 ONE = differencing(4 * MB, {1: full()}, parent=BASE, parent_path="base.vhdx", name="one")
@@ -57,7 +57,7 @@ def test_two_files_that_could_be_the_parent(tmp_path):
         BASE.save(tmp_path / name)
     ONE.save(tmp_path / "one.avhdx")
     node = chain_forest([tmp_path]).nodes[str(tmp_path / "one.avhdx")]
-    assert (node.link, os.path.basename(node.parent.filename)) == (Link.DOUBLED, "base.vhdx")
+    assert (node.link, os.path.basename(node.parent.filename)) == (ParentState.DOUBLED, "base.vhdx")
     assert [os.path.basename(one.filename) for one in node.candidates] == ["aaa.vhdx", "base.vhdx"]
 
 

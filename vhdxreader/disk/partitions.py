@@ -39,7 +39,7 @@ _MEANS = "The partitions shown may not be those that the disk's owner made."
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """`length` bytes at `offset` of the disk; `number` is what Linux calls it.
+    """`length` bytes at `disk_offset` of the disk; `number` is what Linux calls it.
 
     `type` is a GUID in a GPT and two hexadecimal digits in an MBR, `type_name` what that is known as, or None; `guid`
     and `name` are the partition's own, of a GPT only. `volume` is what lies in it by its signature, such as "NTFS".
@@ -47,7 +47,7 @@ class Partition:
     """
 
     number: int
-    offset: int
+    disk_offset: int
     length: int
     type: str
     type_name: str | None
@@ -61,7 +61,7 @@ class Partition:
         """Plain values for JSON."""
         return {
             "number": self.number,
-            "disk_offset": self.offset,
+            "disk_offset": self.disk_offset,
             "length": self.length,
             "type": self.type,
             "type_name": self.type_name,
@@ -270,9 +270,9 @@ class _Reading:
 
     def _placed(self, partition: Partition) -> Partition | None:
         """The partition as far as it lies in the disk; None where none of it does."""
-        inside = min(partition.offset + partition.length, self._size) - partition.offset
-        if partition.offset <= 0 or inside <= 0:
-            self._warn("partitions.outside", f"partition {partition.number} is not in the disk", partition.offset)
+        inside = min(partition.disk_offset + partition.length, self._size) - partition.disk_offset
+        if partition.disk_offset <= 0 or inside <= 0:
+            self._warn("partitions.outside", f"partition {partition.number} is not in the disk", partition.disk_offset)
             return None
         if inside < partition.length:
             self._warn("partitions.outside", f"partition {partition.number} reaches past the disk's end", self._size)
@@ -281,7 +281,7 @@ class _Reading:
     def _identified(self, partitions: Iterable[Partition]) -> Iterator[Partition]:
         for place, partition in enumerate(partitions):
             looked_at = place < _MAX_IDENTIFIED and not partition.extended
-            volume = find_volume(self._read, partition.offset, partition.length) if looked_at else None
+            volume = find_volume(self._read, partition.disk_offset, partition.length) if looked_at else None
             yield replace(partition, volume=volume)
 
     def _read(self, size: int, offset: int) -> bytes:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 from .. import spec
 from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
-from ..files.source import Source
+from ..files.source import PathOrFile, Source, open_source
 
 Progress = Callable[[int, int], object]  # bytes done, and of all
 
@@ -27,9 +28,9 @@ _MAX_RANGES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class DifferingRange:
-    """`length` bytes at `offset` of both disks, in sectors of 512 bytes of which each has a differing byte."""
+    """`length` bytes at `disk_offset` of both disks, in sectors of 512 bytes of which each has a differing byte."""
 
-    offset: int
+    disk_offset: int
     length: int
 
 
@@ -57,7 +58,7 @@ class Comparison:
             "first_difference": self.first_difference,
             "differing_bytes_count": self.differing_bytes,
             "range_count": self.range_count,
-            "ranges": [{"disk_offset": one.offset, "length": one.length} for one in self.ranges],
+            "ranges": [{"disk_offset": one.disk_offset, "length": one.length} for one in self.ranges],
         }
 
 
@@ -155,13 +156,33 @@ class StreamSide(Side):
         return part
 
 
+Comparable: TypeAlias = "VirtualDisk | PartitionStream | PathOrFile | Side"
+
+
 def compare(
-    a: Side, b: Side, *, strict: bool = False, first_only: bool = False, progress: Progress | None = None
+    a: Comparable, b: Comparable, *, strict: bool = False, first_only: bool = False, progress: Progress | None = None
 ) -> Comparison:
     """Compare two disks; with `first_only` no further than their first difference.
 
-    Raises what a read of either raises: a comparison that could not look at all of them is none.
+    Each is an opened disk, a partition of one, or something raw: a path, a seekable file object, or a stream that is
+    read from where it stands to its end. Raises what a read of either raises: a comparison that could not look at all
+    of them is none.
     """
+    with ExitStack() as stack:
+        return _compare(_side(a, stack), _side(b, stack), strict, first_only, progress)
+
+
+def _side(given: Comparable, stack: ExitStack) -> Side:
+    if isinstance(given, Side):
+        return given
+    if isinstance(given, (VirtualDisk, PartitionStream)):
+        return DiskSide(given)
+    if hasattr(given, "seekable") and not given.seekable():
+        return StreamSide(cast("BinaryIO", given))
+    return RawSide(stack.enter_context(open_source(given)))
+
+
+def _compare(a: Side, b: Side, strict: bool, first_only: bool, progress: Progress | None) -> Comparison:
     found = _Differences()
     for at, data_a, data_b in _unlike_pieces(a, b, progress):
         if data_a != data_b:

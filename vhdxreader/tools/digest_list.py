@@ -45,7 +45,7 @@ def parse_digest_list(lines: Iterable[str], algorithm: str | None = None) -> lis
     return found
 
 
-def expected_for(listed: Sequence[ListedDigest], image: str) -> list[ListedDigest]:
+def expected_digests(listed: Sequence[ListedDigest], image: str) -> list[ListedDigest]:
     """What a list says of the virtual disk of an image: under its path, its name, or that of a raw copy beside it."""
     stem = os.path.splitext(os.path.basename(image))[0]
     names = {os.path.basename(image), *(stem + suffix for suffix in _RAW_SUFFIXES)}

@@ -37,10 +37,10 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BlockDigest:
-    """The digest of payload block `number`: of its `length` bytes at `offset` of the virtual disk."""
+    """The digest of payload block `number`: of its `length` bytes at `disk_offset` of the virtual disk."""
 
     number: int
-    offset: int
+    disk_offset: int
     length: int
     digest: str
     zero: bool  # whether they are zeros by the disk's map, and nothing was read
@@ -49,14 +49,14 @@ class BlockDigest:
         """Plain values for JSON."""
         return {
             "block": self.number,
-            "disk_offset": self.offset,
+            "disk_offset": self.disk_offset,
             "length": self.length,
             "digest": self.digest,
             "zero": self.zero,
         }
 
 
-def algorithms() -> tuple[str, ...]:
+def digest_algorithms() -> tuple[str, ...]:
     """The names of the digests that can be made here: hashlib's of fixed length, and those of installed packages."""
     fixed = {name for name in hashlib.algorithms_available if not name.startswith("shake")}
     return tuple(sorted(fixed | {name for name in _EXTRA if _is_there(name)}))
@@ -150,7 +150,7 @@ def _new(name: str) -> Any:
             return hashlib.new(name, usedforsecurity=False)
     except ImportError:
         raise ValueError(f"{name} needs the Python package {_EXTRA[name]}: pip install vhdxreader[hash]") from None
-    raise ValueError(f"there is no digest {name!r} here; there are {', '.join(algorithms())}")
+    raise ValueError(f"there is no digest {name!r} here; there are {', '.join(digest_algorithms())}")
 
 
 def _is_there(name: str) -> bool:

@@ -30,7 +30,7 @@ MAX_DEPTH = 16
 _POLICY: NamedPolicy = "relative"
 
 
-class Link(StrEnum):
+class ParentState(StrEnum):
     """What is known of an image's parent."""
 
     NONE = "none"  # it has none
@@ -42,7 +42,7 @@ class Link(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ForestMember:
     """One image of a forest; None is what could not be found out. `problem` says what is wrong with it: the first error
     that is met in headers, log and metadata."""
 
@@ -59,15 +59,15 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ForestNode:
     """A member and its place in the forest: `candidates` are all that have the parent's DataWriteGuid. `newest` is the
     leaf of its tree that was written last."""
 
-    member: Member
-    link: Link
-    parent: Member | None
-    candidates: tuple[Member, ...]
-    children: tuple[Member, ...]
+    member: ForestMember
+    link: ParentState
+    parent: ForestMember | None
+    candidates: tuple[ForestMember, ...]
+    children: tuple[ForestMember, ...]
     newest: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,9 +96,9 @@ class Node:
 class Forest:
     """All images, by filename in the order in which they were found."""
 
-    nodes: dict[str, Node]
+    nodes: dict[str, ForestNode]
 
-    def roots(self) -> list[Node]:
+    def roots(self) -> list[ForestNode]:
         """Where trees begin: bases, images whose parent is not here, and one of each circle."""
         roots, seen = [], set[str]()
         for node in sorted(self.nodes.values(), key=lambda node: node.parent is not None):
@@ -107,7 +107,7 @@ class Forest:
                 seen.update(below.member.filename for _, below in self.walk(node))
         return roots
 
-    def walk(self, root: Node) -> Iterator[tuple[int, Node]]:
+    def walk(self, root: ForestNode) -> Iterator[tuple[int, ForestNode]]:
         """A tree from its root on, each with its depth; none comes twice, also where links run in a circle."""
         seen: set[str] = set()
         pending = [(0, root)]
@@ -146,41 +146,41 @@ def find_images(path: str, depth: int = MAX_DEPTH) -> Iterator[str]:
             yield entry.path
 
 
-def read_member(path: str) -> Member:
+def read_member(path: str) -> ForestMember:
     """What an image says of itself and of its parent."""
     try:
         status = os.stat(path)
         source = open_source(path)
     except OSError as error:
-        return Member(path, problem=error.strerror or str(error))
+        return ForestMember(path, problem=error.strerror or str(error))
     try:
         findings = Findings(strict=False, keep=1)
         found = read_structures(source, findings, LogMode.REPLAY)
         if not found.is_vhdx:
-            return Member(path, status.st_mtime, status.st_size, problem="it is no VHDX file")
+            return ForestMember(path, status.st_mtime, status.st_size, problem="it is no VHDX file")
         problem = next((finding.message for finding in findings if finding.severity is Severity.ERROR), None)
         return _member(path, status, found, problem)
     except OSError as error:
-        return Member(path, status.st_mtime, status.st_size, problem=error.strerror or str(error))
+        return ForestMember(path, status.st_mtime, status.st_size, problem=error.strerror or str(error))
     finally:
         source.close()
 
 
-def link_members(members: Sequence[Member]) -> Forest:
+def link_members(members: Sequence[ForestMember]) -> Forest:
     """The forest of these members."""
-    by_guid: dict[UUID, list[Member]] = defaultdict(list)
+    by_guid: dict[UUID, list[ForestMember]] = defaultdict(list)
     by_path = {os.path.realpath(member.filename): member for member in members}
     for member in members:
         if member.data_write_guid is not None:
             by_guid[member.data_write_guid].append(member)
     links = {member.filename: _link(member, by_guid, by_path) for member in members}
-    children: dict[str, list[Member]] = defaultdict(list)
+    children: dict[str, list[ForestMember]] = defaultdict(list)
     for member in members:
         parent = links[member.filename][1]
         if parent is not None:
             children[parent.filename].append(member)
     nodes = {
-        member.filename: Node(member, *links[member.filename], tuple(children[member.filename]), False)
+        member.filename: ForestNode(member, *links[member.filename], tuple(children[member.filename]), False)
         for member in members
     }
     return _with_newest(Forest(nodes))
@@ -206,9 +206,9 @@ def _looks_like_one(path: str) -> bool:
         source.close()
 
 
-def _member(path: str, status: os.stat_result, found: Structures, problem: str | None) -> Member:
+def _member(path: str, status: os.stat_result, found: Structures, problem: str | None) -> ForestMember:
     header, metadata = found.header, found.metadata
-    return Member(
+    return ForestMember(
         path,
         status.st_mtime,
         status.st_size,
@@ -223,19 +223,19 @@ def _member(path: str, status: os.stat_result, found: Structures, problem: str |
 
 
 def _link(
-    member: Member, by_guid: dict[UUID, list[Member]], by_path: dict[str, Member]
-) -> tuple[Link, Member | None, tuple[Member, ...]]:
+    member: ForestMember, by_guid: dict[UUID, list[ForestMember]], by_path: dict[str, ForestMember]
+) -> tuple[ParentState, ForestMember | None, tuple[ForestMember, ...]]:
     """What is known of the parent, which member it is, and which could be it."""
     if member.locator is None:
         known = member.disk_type is not None and member.disk_type != "differencing"
-        return (Link.NONE if known else Link.UNKNOWN), None, ()
+        return (ParentState.NONE if known else ParentState.UNKNOWN), None, ()
     named = by_path.get(_named_path(member.locator, member.filename))
     linkages = dict.fromkeys(guid for guid in (member.locator.linkage, member.locator.linkage2) if guid is not None)
     candidates = tuple(one for guid in linkages for one in by_guid.get(guid, ()) if one is not member)
     if not candidates:
-        return (Link.MISSING if named is None else Link.CHANGED), None, ()
+        return (ParentState.MISSING if named is None else ParentState.CHANGED), None, ()
     parent = named if named in candidates else candidates[0]
-    return (Link.FOUND if len(candidates) == 1 else Link.DOUBLED), parent, candidates
+    return (ParentState.FOUND if len(candidates) == 1 else ParentState.DOUBLED), parent, candidates
 
 
 def _named_path(locator: ParentLocator, child: str) -> str:
