@@ -68,6 +68,8 @@ def test_interleaving(block, sector, indexes, bitmap_indexes):
     geometry = Geometry(64 * TB, block, sector, has_parent=True)
     assert {n: geometry.payload_index(n) for n in indexes} == indexes
     assert {n: geometry.bitmap_index(n) for n in bitmap_indexes} == bitmap_indexes
+    assert [geometry.block_at(index) for index in indexes.values()] == [(False, n) for n in indexes]
+    assert [geometry.block_at(index) for index in bitmap_indexes.values()] == [(True, n) for n in bitmap_indexes]
 
 
 # ---- how large it must be
@@ -302,6 +304,16 @@ def test_a_page_is_read_once():
     bat, source = paged(10)
     assert [bat.payload(n) >> 20 for n in range(10)] == list(range(10))
     assert source.asked == [(0, 10)]
+
+
+@pytest.mark.parametrize(("count", "missing"), [(10000, 0), (8192, 0), (1, 0), (0, 0), (10000, 3), (10000, 20000)])
+def test_a_walk_over_the_pages_ends_with_the_file(count, missing):
+    bat, source = paged(20000)
+    source.size = max(MB - 8, source.size - 8 * (20004 - count + missing))
+    pages = list(bat.pages(count))
+    assert [first for first, _ in pages] == list(range(0, count - missing, 4096))
+    words = [word for _, words in pages for word in words]
+    assert words == [index << 20 | 6 for index in range(count - missing)]
 
 
 def test_the_last_entry_of_the_largest_disk():

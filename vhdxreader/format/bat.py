@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .. import spec
@@ -65,6 +66,17 @@ class Geometry:
         """Index in the BAT of sector bitmap block `chunk`."""
         return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
 
+    def block_at(self, index: int) -> tuple[bool, int]:
+        """What entry `index` of the BAT is about: whether a sector bitmap block, and the block's number."""
+        chunk, place = divmod(index, self.chunk_ratio + 1)
+        is_bitmap = place == self.chunk_ratio
+        return is_bitmap, chunk if is_bitmap else chunk * self.chunk_ratio + place
+
+    def block_name(self, index: int) -> str:
+        """As `block_at`, in words."""
+        is_bitmap, number = self.block_at(index)
+        return f"sector bitmap block {number}" if is_bitmap else f"payload block {number}"
+
 
 class Bat:
     """Entries of the BAT as 64-bit words; those of payload blocks in pages that are read when first asked for, of which
@@ -84,10 +96,9 @@ class Bat:
 
     def word(self, index: int) -> int:
         """The entry at `index`; `TruncatedImageError` where the file ends before it."""
-        chunk, place = divmod(index, self._ratio + 1)
-        block = chunk * self._ratio + place
-        if place < self._ratio and block < self._blocks:
-            return self.payload(block)
+        is_bitmap, number = self.geometry.block_at(index)
+        if not is_bitmap and number < self._blocks:
+            return self.payload(number)
         if self.entry_offset(index + 1) > self._source.size:
             raise self._past_end(index)
         return self.words(index, 1)[0]
@@ -127,6 +138,13 @@ class Bat:
             words.byteswap()
         return words
 
+    def pages(self, count: int) -> Iterator[tuple[int, array[int]]]:
+        """The first `count` entries in pages that are not kept, each with the index of its first entry; fewer where the
+        file ends before."""
+        count = min(count, self._readable())
+        for first in range(0, count, _PAGE_ENTRIES):
+            yield first, self.words(first, min(_PAGE_ENTRIES, count - first))
+
     def count_present(self) -> int:
         """How many payload blocks have space in the file; reads the whole table, a page at a time."""
         return sum(
@@ -142,13 +160,17 @@ class Bat:
     def _load(self, number: int) -> array[int]:
         """Page `number`, short where the file ends in it."""
         first, count = self._page_range(number)
-        inside = max(self._source.size - self.entry_offset(first), 0) // spec.BAT_ENTRY_SIZE
-        page = self._payload_words(first, min(count, inside)) if inside else array("Q")
+        inside = self._readable() - first
+        page = self._payload_words(first, min(count, inside)) if inside > 0 else array("Q")
         with self._lock:
             while len(self._pages) >= _MAX_PAGES:
                 del self._pages[next(iter(self._pages))]
             self._pages[number] = page
         return page
+
+    def _readable(self) -> int:
+        """How many entries would have room up to the file's end."""
+        return max(self._source.size - self.offset, 0) // spec.BAT_ENTRY_SIZE
 
     def _page_range(self, number: int) -> tuple[int, int]:
         """The first entry of page `number`, and how many its payload blocks stretch over."""

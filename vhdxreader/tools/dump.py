@@ -159,11 +159,10 @@ def _bat(found: Structures, numbers: range) -> Iterator[DumpNode]:
         return
     bat, geometry, lost = found.map.bat, found.map.bat.geometry, False
     for index in range(numbers.start, min(numbers.stop, geometry.entries)):
-        chunk, place = divmod(index, geometry.chunk_ratio + 1)
-        is_bitmap = place == geometry.chunk_ratio
-        name = f"sector bitmap block {chunk}" if is_bitmap else f"payload block {chunk * geometry.chunk_ratio + place}"
+        is_bitmap, _ = geometry.block_at(index)
         structure = "BatSectorBitmapEntry" if is_bitmap else "BatPayloadEntry"
-        node = _structure(found.source, name, structure, bat.entry_offset(index), spec.BAT_ENTRY_SIZE)
+        place = bat.entry_offset(index), spec.BAT_ENTRY_SIZE
+        node = _structure(found.source, geometry.block_name(index), structure, *place)
         if node.problem:
             yield node
             return

@@ -22,7 +22,6 @@ from ..format.log_replay import LogMode
 from ..format.overlaps import Span
 from ..format.rules import Findings
 
-_PAGE_ENTRIES = 4096
 _MAX_NAMED = 8  # targets of one descriptor
 _MAX_BLOCKS = 1 << 20  # that can be named
 _INDEX_BITS = 32  # of a block's index in the BAT
@@ -139,7 +138,7 @@ class _Layout:
         regions = found.region_table.regions if found.region_table else ()
         self._spans += [Span(region.offset, region.end, f"{region.name} region", True, 0) for region in regions]
         self._geometry = found.map.bat.geometry if found.map else None
-        self._blocks = sorted(islice(_blocks(found.map.bat, self._size), _MAX_BLOCKS)) if found.map else []
+        self._blocks = sorted(islice(_blocks(found.map.bat), _MAX_BLOCKS)) if found.map else []
 
     def targets(self, start: int, end: int) -> tuple[str, ...]:
         """What has a byte from `start` up to `end`, at most `_MAX_NAMED` of it by name."""
@@ -161,17 +160,14 @@ class _Layout:
     def _block_span(self, block: int) -> Span:
         assert self._geometry is not None
         start, index = (block >> _INDEX_BITS) * spec.MB, block & ((1 << _INDEX_BITS) - 1)
-        chunk, within = divmod(index, self._geometry.chunk_ratio + 1)
-        if within == self._geometry.chunk_ratio:
-            return Span(start, start + spec.SECTOR_BITMAP_SIZE, f"sector bitmap block {chunk}", True, 0)
-        name = f"payload block {chunk * self._geometry.chunk_ratio + within}"
-        return Span(start, start + self._geometry.block_size, name, True, 0)
+        is_bitmap, _ = self._geometry.block_at(index)
+        size = spec.SECTOR_BITMAP_SIZE if is_bitmap else self._geometry.block_size
+        return Span(start, start + size, self._geometry.block_name(index), True, 0)
 
 
-def _blocks(bat: Bat, file_size: int) -> Iterator[int]:
+def _blocks(bat: Bat) -> Iterator[int]:
     """The blocks that are in the file: the megabyte where each begins, and behind it, in the lower bits, its index."""
-    entries = min(bat.geometry.entries, max(file_size - bat.offset, 0) // spec.BAT_ENTRY_SIZE)
-    for first in range(0, entries, _PAGE_ENTRIES):
-        for index, word in enumerate(bat.words(first, min(_PAGE_ENTRIES, entries - first)), first):
+    for first, words in bat.pages(bat.geometry.entries):
+        for index, word in enumerate(words, first):
             if word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT:  # a present bitmap's state is the same
                 yield (word & spec.FILE_OFFSET_MASK) // spec.MB << _INDEX_BITS | index

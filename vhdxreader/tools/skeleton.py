@@ -87,14 +87,9 @@ def lacks_payload(image: VhdxImage) -> bool:
         return image.file_size < log.active.head.flushed_file_offset
     return any(
         word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT and word & spec.FILE_OFFSET_MASK >= image.file_size
-        for word in _first_words(image.bat)
+        for _, words in image.bat.pages(min(image.geometry.entries, _LOOKED_AT))
+        for word in filter(None, words)
     )
-
-
-def _first_words(bat: Bat) -> Iterator[int]:
-    count = min(bat.geometry.entries, _LOOKED_AT)
-    for first in range(0, count, 4096):
-        yield from filter(None, bat.words(first, min(4096, count - first)))
 
 
 def _ends(found: Structures | VhdxImage, file_size: int, bitmaps: bool) -> Iterator[tuple[int, str]]:
