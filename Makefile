@@ -64,3 +64,4 @@ limits: setup  ## time and memory for files made to be expensive, beside the bou
 clean:  ## remove everything that was made
 	rm -rf $(VENV) generated/* ksc/node_modules tests/grammar/webide/node_modules docs/images/grammar.svg site build dist
 	rm -rf *.egg-info .*_cache .hypothesis fuzz/corpus broken-*.vhdx crash-*
+	cd examples/languages && rm -rf */target go/vhdx go/vhdx-to-raw javascript/Vhdx.js javascript/node_modules

@@ -90,6 +90,8 @@ def _generate(targets: Sequence[str], folder: Path) -> None:
             raise GenerateError(f"the compiler does not accept vhdx.ksy: {done.stderr.strip()}")
         if (made / "python").is_dir():
             _finish_python(made / "python")
+        if (made / "go").is_dir():
+            _finish_go(made / "go" / "vhdx.go")
         for file in sorted(path for path in made.rglob("*") if path.is_file()):
             place = folder / file.relative_to(made)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,12 @@ def _finish_python(folder: Path) -> None:
     (folder / "__init__.py").write_text(INIT, encoding="utf-8")
     parser = folder / "vhdx.py"
     parser.write_text(stamp() + parser.read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
+
+
+def _finish_go(parser: Path) -> None:
+    """Name the package, which the compiler's JavaScript build cannot be told."""
+    head, code = parser.read_text(encoding="utf-8").split("\n", 1)
+    parser.write_text(f"{head}\n\npackage vhdx\n{code}", encoding="utf-8", newline="\n")
 
 
 def _find_node() -> tuple[list[str], list[str]] | None:
