@@ -6,11 +6,11 @@ In: a source. Out: validated structures, positioned reads, extents.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, TypeVar
 
 from .. import spec
 from ..errors import Finding
+from ..files.closing import Closing
 from ..files.source import Source
 from ..format.bat import Geometry
 from ..format.header import Header
@@ -28,7 +28,7 @@ from .structures import read_structures
 T = TypeVar("T")
 
 
-class VhdxImage:
+class VhdxImage(Closing):
     """An image file, opened read-only: what it says of itself, and the data that is in this one file.
 
     `headers` and `region_tables` hold both copies, each with its value or the reason why it is not valid; `header` and
@@ -121,14 +121,6 @@ class VhdxImage:
     def close(self) -> None:
         """Close the file if it was opened by its path. What needs the file raises `ValueError` from then on."""
         self._source.close()
-
-    def __enter__(self) -> VhdxImage:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"

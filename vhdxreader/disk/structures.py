@@ -21,7 +21,7 @@ from ..format.metadata import Metadata, is_block_size, read_metadata
 from ..format.overlaps import Span, collision
 from ..format.parent_locator import ParentLocator, read_locator
 from ..format.region_table import Region, RegionTable
-from ..format.rules import Findings
+from ..format.rules import Findings, breach
 from ..format.structure_copies import Copy
 from .address_map import AddressMap
 
@@ -84,6 +84,14 @@ def read_structures(source: Source, findings: Findings, mode: LogMode) -> Struct
         parent_locator=locator,
         map=_address_map(source, known, metadata, occupied, findings),
     )
+
+
+def find_structures(source: Source, mode: LogMode) -> Structures:
+    """What of an image can be found, whatever is wrong with it; `NotVhdxError` where nothing says that it is one."""
+    found = read_structures(source, Findings(strict=False, keep=1), mode)
+    if not found.is_vhdx:
+        raise breach("identifier.signature", headers.not_vhdx_message(source), 0)
+    return found
 
 
 def _log_span(header: Header, file_size: int) -> Span | None:

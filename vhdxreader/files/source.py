@@ -10,12 +10,12 @@ import io
 import os
 import stat
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable, Iterator
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from ..errors import TruncatedImageError
+from .closing import Closing
 
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 PathOrFile: TypeAlias = "AnyPath | BinaryFile"
@@ -41,7 +41,7 @@ class BinaryFile(Protocol):
         """The position."""
 
 
-class Source(ABC):
+class Source(Closing):
     """Bytes at offsets from 0 to `size`, as they were when the source was opened. Safe for threads."""
 
     name: str  # for messages
@@ -86,14 +86,6 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what the source itself opened. Further reads raise `ValueError`."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class DescriptorSource(Source):

@@ -77,11 +77,8 @@ def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = N
 
     Raises `OSError` where the file cannot be opened, or cannot be read outside of blocks.
     """
-    source = open_source(file)
-    try:
+    with open_source(file) as source:
         return _check(source, deep, progress)
-    finally:
-        source.close()
 
 
 def _check(source: Source, deep: bool, progress: Progress | None) -> Report:

@@ -13,15 +13,14 @@ from typing import Any
 from uuid import UUID
 
 from .. import spec
-from ..disk.structures import Structures, read_structures
+from ..disk.structures import Structures, find_structures
 from ..errors import VhdxError
 from ..files.source import PathOrFile, Source, open_source
 from ..format import grammar
-from ..format import header as headers
 from ..format.log_replay import LogMode
 from ..format.metadata import KNOWN_ITEMS, MetadataItem, read_table
 from ..format.region_table import Region
-from ..format.rules import Findings, breach
+from ..format.rules import Findings
 from ..format.structure_copies import Copy
 from .skeleton import ends_with_structures
 
@@ -65,15 +64,10 @@ def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, coun
     Raises `NotVhdxError` for a file that has neither the signature nor a valid header or region table, and `OSError`
     where it cannot be read.
     """
-    source = open_source(file)
-    try:
-        found = read_structures(source, Findings(strict=False, keep=1), LogMode.IGNORE)
-        if not found.is_vhdx:
-            raise breach("identifier.signature", headers.not_vhdx_message(source), 0)
+    with open_source(file) as source:
+        found = find_structures(source, LogMode.IGNORE)
         for section in sections or _SECTIONS:
             yield from _SECTIONS[section](found, range(first, first + min(count, MAX_DUMP_COUNT)))
-    finally:
-        source.close()
 
 
 def _header(found: Structures, _numbers: range) -> Iterator[DumpNode]:

@@ -9,10 +9,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
 
 from .. import spec
 from ..disk.structures import Structures, read_structures
+from ..files.closing import Closing
 from ..files.source import PathOrFile, Source, open_source
 from ..format import header as headers
 from ..format.bat import Bat
@@ -40,7 +40,7 @@ class LogUpdate:
     targets: tuple[str, ...]
 
 
-class LogListing:
+class LogListing(Closing):
     """The log of an image. `examined` is what looks like an entry, by ascending offset; `active` the active sequence;
     `roles` says by their offsets what its entries are in it: "applied" before, or to be "replayed"; "tail"; "head".
 
@@ -87,14 +87,6 @@ class LogListing:
     def close(self) -> None:
         """Close the file if it was opened by its path."""
         self._source.close()
-
-    def __enter__(self) -> LogListing:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 _KINDS = {ord("z"): "zero", ord("d"): "data"}

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 
 from .. import spec
 from ..disk.image import VhdxImage
-from ..disk.structures import Structures, read_structures
-from ..files.source import PathOrFile, open_source
-from ..files.writing import WholeFile
-from ..format import header as headers
+from ..disk.structures import Structures, find_structures
+from ..files.source import PathOrFile, Source, open_source
+from ..files.writing import WholeFile, write_all_at
 from ..format.bat import Bat
 from ..format.log_replay import LogMode
-from ..format.rules import Findings, breach
 
 _PIECE = spec.MB
 _LOOKED_AT = 1 << 20  # BAT entries; to look at all of the largest table would take seconds
@@ -44,27 +42,20 @@ def write_skeleton(
     Raises `NotVhdxError` for a file that has neither the signature nor a valid header or region table;
     `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
     """
-    source = open_source(file)
-    try:
-        ends: list[tuple[int, str]] = []
-        for mode in (LogMode.IGNORE, LogMode.REPLAY):
-            found = read_structures(source, Findings(strict=False, keep=1), mode)
-            if not found.is_vhdx:
-                raise breach("identifier.signature", headers.not_vhdx_message(source), 0)
-            ends += _ends(found, source.size, bitmaps)
-        end, last = max(ends)
+    with open_source(file) as source:
+        found = [find_structures(source, mode) for mode in (LogMode.IGNORE, LogMode.REPLAY)]
+        end, last = max(end for each in found for end in _ends(each, source.size, bitmaps))
         skeleton = Skeleton(min(end, source.size), last)
-        if skeleton.size > max_size:
-            return skeleton, False
-        with (
-            WholeFile(target, overwrite=overwrite, protected=(source.identity,)) as output,
-            open(output.fd, "wb", closefd=False) as out,
-        ):
-            for at in range(0, skeleton.size, _PIECE):
-                out.write(source.read_at(at, min(_PIECE, skeleton.size - at)))
-        return skeleton, True
-    finally:
-        source.close()
+        is_written = skeleton.size <= max_size
+        if is_written:
+            with WholeFile(target, overwrite=overwrite, protected=(source.identity,)) as output:
+                _copy_beginning(source, skeleton.size, output.fd)
+        return skeleton, is_written
+
+
+def _copy_beginning(source: Source, size: int, fd: int) -> None:
+    for at in range(0, size, _PIECE):
+        write_all_at(fd, memoryview(source.read_at(at, min(_PIECE, size - at))), at)
 
 
 def ends_with_structures(found: Structures | VhdxImage, file_size: int, *, bitmaps: bool = False) -> bool:
