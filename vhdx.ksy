@@ -46,16 +46,20 @@ doc: |
 
   What cannot be said in this language is left to the program that uses it:
 
-  - Checksums are not calculated. A header or region table with a wrong
+  * Checksums are not calculated. A header or region table with a wrong
     CRC-32C does not count. The choice made here goes by signature (and
     sequence number) only.
-  - The log is shown as it lies in the file and is not applied. If the log
+  * The log is shown as it lies in the file and is not applied. If the log
     GUID of the current header is not zero, the log has to be replayed before
     the region tables and what they lead to may be believed.
-  - Parents are not opened.
-  - Languages whose numbers are 64-bit floats (JavaScript) round numbers above
-    2^53. The sequence numbers in the log of images written by Windows are
-    such; offsets and sizes are not concerned.
+  * Parents are not opened.
+  * Languages whose numbers are 64-bit floats (JavaScript) round numbers above
+    2^53, and those without unsigned numbers (Java, PHP, Lua) show 2^63 and
+    above as negative. The sequence numbers in the log of images written by
+    Windows are such, so their halves are there, too; offsets and sizes of
+    sound images are not concerned.
+  * After an exception of some languages' parsers (C++, C#, Go, Rust) the same
+    object may answer nonsense: start again with a new one.
 
   Images to try it on: QEMU can make one with
   `qemu-img create -f vhdx test.vhdx 1G`, Windows with `New-VHD`. The QEMU
@@ -63,18 +67,11 @@ doc: |
   has some in its test data.
 doc-ref: https://learn.microsoft.com/en-us/openspecs/windows_protocols/ms-vhdx/83e061f8-f6e2-4de1-91bd-5d518a43d477 [MS-VHDX] v20240423
 seq:
-  - id: magic
-    -orig-id: Signature
-    contents: vhdxfile
-    doc: Identifies a VHDX file.
-    doc-ref: '[MS-VHDX] section 2.2.1'
-instances:
-  identifier:
-    pos: 0
+  - id: identifier
     type: file_type_identifier
     doc: What the file is and what wrote it.
     doc-ref: '[MS-VHDX] section 2.2.1'
-    -webide-parse-mode: eager
+instances:
   header_1:
     pos: 0x10000
     size: 4096
@@ -106,25 +103,33 @@ instances:
   current_header_number:
     value: |
       header_1.is_magic_ok and header_2.is_magic_ok
-        ? (header_2.sequence_number > header_1.sequence_number ? 2 : 1)
+        ? (
+          header_2.sequence_high > header_1.sequence_high or (
+            header_2.sequence_high == header_1.sequence_high and
+            header_2.sequence_low > header_1.sequence_low
+          ) ? 2 : 1
+        )
         : (header_1.is_magic_ok ? 1 : (header_2.is_magic_ok ? 2 : 0))
     doc: |
       Which of the two headers is in force: the one with the greater sequence
       number, if both have the right signature; 0 if neither has. A header
       whose checksum is wrong does not count, which is not checked here.
     doc-ref: '[MS-VHDX] section 2.2.2'
-    -webide-parse-mode: eager
   current_header:
     value: 'current_header_number == 2 ? header_2 : header_1'
     if: current_header_number != 0
     doc: The header in force, as `current_header_number` says.
-    -webide-parse-mode: lazy
-  current_region_table:
-    value: 'region_table_1.is_magic_ok ? region_table_1 : region_table_2'
+  current_region_table_number:
+    value: |
+      region_table_1.is_magic_ok ? 1 : (region_table_2.is_magic_ok ? 2 : 0)
     doc: |
-      The first region table with the right signature. A table whose checksum
-      is wrong does not count, which is not checked here.
-    -webide-parse-mode: lazy
+      Which of the two region tables is in force: the first with the right
+      signature; 0 if neither has it. A table whose checksum is wrong does not
+      count, which is not checked here.
+  current_region_table:
+    value: 'current_region_table_number == 2 ? region_table_2 : region_table_1'
+    if: current_region_table_number != 0
+    doc: The region table in force, as `current_region_table_number` says.
   log:
     pos: current_header.ofs_log.as<s8>
     size: current_header.len_log
@@ -134,26 +139,60 @@ instances:
       The log, whether there is anything to replay in it or not. There is, if
       `log_guid` of the current header is not zero.
     doc-ref: '[MS-VHDX] section 2.3'
-    -webide-parse-mode: lazy
+    -webide-parse-mode: eager
+  has_bat:
+    value: |
+      current_region_table_number != 0
+        ? current_region_table.search.has_bat
+        : false
+    doc: True if there is a block allocation table.
+  has_metadata:
+    value: |
+      current_region_table_number != 0
+        ? current_region_table.search.has_metadata
+        : false
+    doc: True if there is a metadata region.
   metadata:
-    pos: current_region_table.metadata_entry.ofs_region.as<s8>
-    size: current_region_table.metadata_entry.len_region
+    pos: current_region_table.search.metadata.last.ofs_region.as<s8>
+    size: current_region_table.search.metadata.last.len_region
     type: metadata_region
-    if: current_region_table.has_metadata
+    if: has_metadata
     doc: What kind of disk it is, how large, and where its parent is.
     doc-ref: '[MS-VHDX] section 2.6'
     -webide-parse-mode: eager
+  has_geometry:
+    value: 'has_metadata ? metadata.is_geometry_ok : false'
+    doc: True if the next four values are there and within their limits.
+  virtual_disk_size:
+    value: metadata.virtual_disk_size.virtual_disk_size
+    if: has_geometry
+    doc: Size of the disk in bytes.
+  len_block:
+    value: metadata.file_parameters.len_block
+    if: has_geometry
+    doc: Size of a payload block in bytes.
+  logical_sector_size:
+    value: metadata.logical_sector_size.logical_sector_size
+    if: has_geometry
+    doc: Size of a logical sector in bytes.
+  has_parent:
+    value: 'has_geometry ? metadata.file_parameters.has_parent : false'
+    doc: True for a differencing disk.
+  ofs_bat:
+    value: current_region_table.search.bat.last.ofs_region
+    if: has_bat
+    doc: Offset of the block allocation table in the file.
   block_allocation_table:
-    pos: current_region_table.bat_entry.ofs_region.as<s8>
+    pos: ofs_bat.as<s8>
     type: |
       bat(
-        current_region_table.bat_entry.ofs_region,
-        metadata.virtual_disk_size.virtual_disk_size,
-        metadata.file_parameters.len_block,
-        metadata.logical_sector_size.logical_sector_size,
-        metadata.file_parameters.has_parent
+        ofs_bat.as<u8>,
+        virtual_disk_size.as<u8>,
+        len_block.as<u4>,
+        logical_sector_size.as<u4>,
+        has_parent
       )
-    if: current_region_table.has_bat and current_region_table.has_metadata and metadata.is_geometry_ok
+    if: has_bat and has_geometry
     doc: Where each block of the disk is.
     doc-ref: '[MS-VHDX] section 2.5'
     -webide-parse-mode: eager
@@ -175,28 +214,33 @@ types:
     seq:
       - id: magic
         -orig-id: Signature
-        size: 8
-        doc: The text `vhdxfile`.
+        contents: vhdxfile
+        doc: Identifies a VHDX file.
     instances:
-      is_magic_ok:
-        value: magic == [0x76, 0x68, 0x64, 0x78, 0x66, 0x69, 0x6c, 0x65]
-        doc: True if the signature is right.
       creator:
         -orig-id: Creator
         pos: 8
-        size: 512
-        type: strz
+        size: |
+          creator_units.last == 0
+            ? (creator_units.size.as<u4> * 2 - 2).as<u4>
+            : 512.as<u4>
+        type: str
         doc: |
           Name and version of the writer, for people only. May be anything,
           also text that cannot be decoded: `raw_creator` has the bytes.
         -webide-parse-mode: eager
+      creator_units:
+        pos: 8
+        type: u2
+        repeat: until
+        repeat-until: _ == 0 or _io.pos.as<s8> >= 520
+        doc: The code units of `creator`, with the zero that ends it, if any.
       raw_creator:
         pos: 8
         size: 512
-        doc: The bytes of `creator`.
-        -webide-parse-mode: lazy
+        doc: The bytes of `creator`, and of what stands behind it.
   header:
-    -webide-representation: 'sequence number {sequence_number:dec}, signature ok: {is_magic_ok}, log to replay: {has_log} (header {_parent.current_header_number:dec} is current)'
+    -webide-representation: 'sequence number {sequence_number:dec}, log to replay: {has_log}, signature ok: {is_magic_ok}'
     doc: |
       The root of everything that changes. There are two, written in turn, so
       that one is whole at any time.
@@ -252,11 +296,20 @@ types:
         doc: |
           Offset of the log in the file; a multiple of 1 MiB, and not within
           the first.
-      - id: reserved
+    instances:
+      sequence_low:
+        pos: 8
+        type: u4
+        doc: The low half of `sequence_number`, exact in every language.
+      sequence_high:
+        pos: 12
+        type: u4
+        doc: The high half of `sequence_number`, exact in every language.
+      reserved:
         -orig-id: Reserved
+        pos: 80
         size: 4016
         doc: To be ignored, though the checksum covers it.
-    instances:
       is_magic_ok:
         value: magic == [0x68, 0x65, 0x61, 0x64]
         doc: True if the signature is right.
@@ -264,7 +317,7 @@ types:
         value: not (log_guid.raw == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
         doc: True if there is a log to replay.
   region_table:
-    -webide-representation: '{entries:sep=; } (signature ok: {is_magic_ok})'
+    -webide-representation: 'signature ok: {is_magic_ok}; {entries:sep=; }'
     doc: Names the regions of the file, and says where each one is.
     doc-ref: '[MS-VHDX] section 2.2.3.1'
     seq:
@@ -285,7 +338,6 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: u4
-        doc: Zero.
     instances:
       is_magic_ok:
         value: magic == [0x72, 0x65, 0x67, 0x69]
@@ -295,45 +347,13 @@ types:
         type: region_table_entry
         repeat: expr
         repeat-expr: num_entries
-        if: num_entries <= 2047
+        if: num_entries.as<u4> <= 2047.as<u4>
         doc: The regions, in any order. More than the table holds are none.
         -webide-parse-mode: eager
-      bat_search:
-        pos: 16
-        type: region_table_entry
-        repeat: until
-        repeat-until: _.is_bat or _io.pos.as<s8> >= ofs_search_end
-        doc: The entries up to the one of the block allocation table.
-        -webide-parse-mode: lazy
-      metadata_search:
-        pos: 16
-        type: region_table_entry
-        repeat: until
-        repeat-until: _.is_metadata or _io.pos.as<s8> >= ofs_search_end
-        doc: The entries up to the one of the metadata region.
-        -webide-parse-mode: lazy
-      ofs_search_end:
-        value: '(num_entries > 2047 ? 65520 : num_entries.as<s8> * 32 + 16).as<s8>'
-        doc: Where the search for an entry ends if there is none.
-        -webide-parse-mode: lazy
-      bat_entry:
-        value: bat_search.last
-        if: has_bat
-        doc: The entry of the block allocation table.
-        -webide-parse-mode: lazy
-      has_bat:
-        value: num_entries != 0 and bat_search.last.is_bat
-        doc: True if there is a block allocation table.
-        -webide-parse-mode: lazy
-      metadata_entry:
-        value: metadata_search.last
-        if: has_metadata
-        doc: The entry of the metadata region.
-        -webide-parse-mode: lazy
-      has_metadata:
-        value: num_entries != 0 and metadata_search.last.is_metadata
-        doc: True if there is a metadata region.
-        -webide-parse-mode: lazy
+      search:
+        pos: 0
+        type: region_search
+        doc: Where the known regions are in the table.
   region_table_entry:
     -webide-representation: '{kind}: {len_region:dec} bytes at {ofs_region}'
     doc: One region of the file.
@@ -362,19 +382,55 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: b31
-        doc: Zero.
     instances:
-      is_bat:
-        value: guid.raw == [0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08]
-        doc: |
-          True for the block allocation table,
-          2DC27766-F623-4200-9D64-115E9BFD4A08.
-      is_metadata:
-        value: guid.raw == [0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e]
-        doc: True for the metadata region, 8B7CA206-4790-4B9A-B8FE-575F050F886E.
       kind:
-        value: 'is_bat ? "BAT" : (is_metadata ? "metadata" : "unknown")'
-        doc: Name of the region.
+        value: |
+          guid.raw == [
+            0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42,
+            0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08
+          ] ? "BAT" :
+          (guid.raw == [
+            0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b,
+            0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e
+          ] ? "metadata" : "unknown")
+        doc: |
+          Name of the region: 2DC27766-F623-4200-9D64-115E9BFD4A08 is the block
+          allocation table, 8B7CA206-4790-4B9A-B8FE-575F050F886E the metadata
+          region.
+  region_search:
+    doc: |
+      The region table once more, read for each known region up to the entry
+      that names it, or else to the end. The last entry of each array is the
+      one looked for, if the boolean of the same name is true.
+    instances:
+      num_entries:
+        pos: 8
+        type: u4
+        doc: Number of entries in the table.
+      ofs_end:
+        value: |
+          num_entries.as<u4> > 2047.as<u4>
+            ? 65520.as<s8>
+            : ((num_entries.as<s8> * 32).as<s8> + 16).as<s8>
+        doc: Where a search ends if nothing was found.
+      bat:
+        pos: 16
+        type: region_table_entry
+        repeat: until
+        repeat-until: _.kind == "BAT" or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the block allocation table.
+      has_bat:
+        value: num_entries != 0 and bat.last.kind == "BAT"
+        doc: True if there is a block allocation table.
+      metadata:
+        pos: 16
+        type: region_table_entry
+        repeat: until
+        repeat-until: _.kind == "metadata" or _io.pos.as<s8> >= ofs_end
+        doc: The entries up to the one of the metadata region.
+      has_metadata:
+        value: num_entries != 0 and metadata.last.kind == "metadata"
+        doc: True if there is a metadata region.
   metadata_region:
     -webide-representation: 'disk of {virtual_disk_size}, {file_parameters}'
     doc: |
@@ -394,7 +450,6 @@ types:
         size: 0x10000
         type: metadata_search
         doc: Where the known items are in the table.
-        -webide-parse-mode: lazy
       file_parameters:
         pos: search.file_parameters.last.ofs_item
         size: search.file_parameters.last.len_item
@@ -447,21 +502,17 @@ types:
         value: |
           search.has_file_parameters and
           search.has_virtual_disk_size and
-          search.has_logical_sector_size and
-          file_parameters.len_block >= 0x100000 and
-          file_parameters.len_block <= 0x10000000 and
-          (
-            logical_sector_size.logical_sector_size == 512 or
-            logical_sector_size.logical_sector_size == 4096
-          ) and
-          virtual_disk_size.virtual_disk_size / 0x100000 <= 0x4000000
+          search.has_logical_sector_size
+            ? file_parameters.is_len_block_ok and
+              virtual_disk_size.is_size_ok and
+              logical_sector_size.is_size_ok
+            : false
         doc: |
           True if block size, sector size and disk size are there and within
           their limits (1 to 256 MiB, 512 or 4096 bytes, 64 TiB), so that the
           block allocation table can be laid out.
-        -webide-parse-mode: lazy
   metadata_table:
-    -webide-representation: '{num_entries:dec} items, signature ok: {is_magic_ok}'
+    -webide-representation: 'signature ok: {is_magic_ok}; {num_entries:dec} items'
     doc: Names the items, and says where each one is.
     doc-ref: '[MS-VHDX] section 2.6.1.1'
     seq:
@@ -472,7 +523,6 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: u2
-        doc: Zero.
       - id: num_entries
         -orig-id: EntryCount
         type: u2
@@ -480,7 +530,6 @@ types:
       - id: reserved1
         -orig-id: Reserved2
         size: 20
-        doc: Zero.
     instances:
       is_magic_ok:
         value: magic == [0x6d, 0x65, 0x74, 0x61, 0x64, 0x61, 0x74, 0x61]
@@ -490,7 +539,7 @@ types:
         type: metadata_table_entry
         repeat: expr
         repeat-expr: num_entries
-        if: num_entries <= 2047
+        if: num_entries.as<u4> <= 2047.as<u4>
         doc: The items, in any order. More than the table holds are none.
         -webide-parse-mode: eager
   metadata_table_entry:
@@ -533,137 +582,118 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: b29
-        doc: Zero.
       - id: reserved1
         -orig-id: Reserved2
         type: u4
-        doc: Zero.
     instances:
-      is_file_parameters:
-        value: not is_user and item_id.raw == [0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d, 0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b]
-        doc: True for the file parameters, CAA16737-FA36-4D43-B3B6-33F0AA44E76B.
-      is_virtual_disk_size:
-        value: not is_user and item_id.raw == [0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48, 0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8]
-        doc: |
-          True for the virtual disk size,
-          2FA54224-CD1B-4876-B211-5DBED83BF4B8.
-      is_virtual_disk_id:
-        value: not is_user and item_id.raw == [0xab, 0x12, 0xca, 0xbe, 0xe6, 0xb2, 0x23, 0x45, 0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46]
-        doc: True for the virtual disk ID, BECA12AB-B2E6-4523-93EF-C309E000C746.
-      is_logical_sector_size:
-        value: not is_user and item_id.raw == [0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09, 0x47, 0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f]
-        doc: |
-          True for the logical sector size,
-          8141BF1D-A96F-4709-BA47-F233A8FAAB5F.
-      is_physical_sector_size:
-        value: not is_user and item_id.raw == [0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44, 0x71, 0x44, 0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56]
-        doc: |
-          True for the physical sector size,
-          CDA348C7-445D-4471-9CC9-E9885251C556.
-      is_parent_locator:
-        value: not is_user and item_id.raw == [0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c]
-        doc: True for the parent locator, A8D35F2D-B30B-454D-ABF7-D3D84834AB0C.
       kind:
         value: |
-          is_file_parameters ? "file parameters" :
-          (is_virtual_disk_size ? "virtual disk size" :
-          (is_virtual_disk_id ? "virtual disk ID" :
-          (is_logical_sector_size ? "logical sector size" :
-          (is_physical_sector_size ? "physical sector size" :
-          (is_parent_locator ? "parent locator" :
-          (is_user ? "user item" : "unknown"))))))
-        doc: Name of the item.
+          is_user ? "user item" :
+          (item_id.raw == [
+            0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d,
+            0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b
+          ] ? "file parameters" :
+          (item_id.raw == [
+            0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48,
+            0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8
+          ] ? "virtual disk size" :
+          (item_id.raw == [
+            0xab, 0x12, 0xca, 0xbe, 0xe6, 0xb2, 0x23, 0x45,
+            0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46
+          ] ? "virtual disk ID" :
+          (item_id.raw == [
+            0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09, 0x47,
+            0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f
+          ] ? "logical sector size" :
+          (item_id.raw == [
+            0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44, 0x71, 0x44,
+            0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56
+          ] ? "physical sector size" :
+          (item_id.raw == [
+            0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
+            0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c
+          ] ? "parent locator" : "unknown"))))))
+        doc: |
+          Name of the item:
+
+          * CAA16737-FA36-4D43-B3B6-33F0AA44E76B are the file parameters,
+          * 2FA54224-CD1B-4876-B211-5DBED83BF4B8 is the virtual disk size,
+          * BECA12AB-B2E6-4523-93EF-C309E000C746 the virtual disk ID,
+          * 8141BF1D-A96F-4709-BA47-F233A8FAAB5F the logical sector size,
+          * CDA348C7-445D-4471-9CC9-E9885251C556 the physical sector size,
+          * A8D35F2D-B30B-454D-ABF7-D3D84834AB0C the parent locator.
   metadata_search:
     doc: |
       The metadata table once more, read for each known item up to the entry
       that names it, or else to the end. The last entry of each array is the
       one looked for, if the boolean of the same name is true.
-    seq:
-      - id: magic
-        -orig-id: Signature
-        size: 8
-        doc: The text `metadata`.
-      - id: reserved
-        -orig-id: Reserved
-        type: u2
-        doc: Zero.
-      - id: num_entries
-        -orig-id: EntryCount
-        type: u2
-        doc: Number of entries; at most 2047.
     instances:
+      num_entries:
+        pos: 10
+        type: u2
+        doc: Number of entries in the table.
       ofs_end:
-        value: '(num_entries > 2047 ? 65536 : num_entries.as<s8> * 32 + 32).as<s8>'
+        value: |
+          num_entries.as<u4> > 2047.as<u4>
+            ? 65536.as<s8>
+            : ((num_entries.as<s8> * 32).as<s8> + 32).as<s8>
         doc: Where a search ends if nothing was found.
-        -webide-parse-mode: lazy
       file_parameters:
         pos: 32
         type: metadata_table_entry
         repeat: until
-        repeat-until: _.is_file_parameters or _io.pos.as<s8> >= ofs_end
+        repeat-until: _.kind == "file parameters" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the file parameters.
-        -webide-parse-mode: lazy
       has_file_parameters:
-        value: num_entries != 0 and file_parameters.last.is_file_parameters
+        value: num_entries != 0 and file_parameters.last.kind == "file parameters"
         doc: True if there is such an item.
-        -webide-parse-mode: lazy
       virtual_disk_size:
         pos: 32
         type: metadata_table_entry
         repeat: until
-        repeat-until: _.is_virtual_disk_size or _io.pos.as<s8> >= ofs_end
+        repeat-until: _.kind == "virtual disk size" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the virtual disk size.
-        -webide-parse-mode: lazy
       has_virtual_disk_size:
-        value: num_entries != 0 and virtual_disk_size.last.is_virtual_disk_size
+        value: num_entries != 0 and virtual_disk_size.last.kind == "virtual disk size"
         doc: True if there is such an item.
-        -webide-parse-mode: lazy
       virtual_disk_id:
         pos: 32
         type: metadata_table_entry
         repeat: until
-        repeat-until: _.is_virtual_disk_id or _io.pos.as<s8> >= ofs_end
+        repeat-until: _.kind == "virtual disk ID" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the virtual disk ID.
-        -webide-parse-mode: lazy
       has_virtual_disk_id:
-        value: num_entries != 0 and virtual_disk_id.last.is_virtual_disk_id
+        value: num_entries != 0 and virtual_disk_id.last.kind == "virtual disk ID"
         doc: True if there is such an item.
-        -webide-parse-mode: lazy
       logical_sector_size:
         pos: 32
         type: metadata_table_entry
         repeat: until
-        repeat-until: _.is_logical_sector_size or _io.pos.as<s8> >= ofs_end
+        repeat-until: _.kind == "logical sector size" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the logical sector size.
-        -webide-parse-mode: lazy
       has_logical_sector_size:
-        value: num_entries != 0 and logical_sector_size.last.is_logical_sector_size
+        value: num_entries != 0 and logical_sector_size.last.kind == "logical sector size"
         doc: True if there is such an item.
-        -webide-parse-mode: lazy
       physical_sector_size:
         pos: 32
         type: metadata_table_entry
         repeat: until
-        repeat-until: _.is_physical_sector_size or _io.pos.as<s8> >= ofs_end
+        repeat-until: _.kind == "physical sector size" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the physical sector size.
-        -webide-parse-mode: lazy
       has_physical_sector_size:
-        value: num_entries != 0 and physical_sector_size.last.is_physical_sector_size
+        value: num_entries != 0 and physical_sector_size.last.kind == "physical sector size"
         doc: True if there is such an item.
-        -webide-parse-mode: lazy
       parent_locator:
         pos: 32
         type: metadata_table_entry
         repeat: until
-        repeat-until: _.is_parent_locator or _io.pos.as<s8> >= ofs_end
+        repeat-until: _.kind == "parent locator" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the parent locator.
-        -webide-parse-mode: lazy
       has_parent_locator:
-        value: num_entries != 0 and parent_locator.last.is_parent_locator
+        value: num_entries != 0 and parent_locator.last.kind == "parent locator"
         doc: True if there is such an item.
-        -webide-parse-mode: lazy
   file_parameters_item:
-    -webide-representation: 'blocks of {len_block:dec} bytes, fixed: {leave_block_allocated}, differencing: {has_parent}'
+    -webide-representation: 'blocks of {len_block_mib:dec} MiB, {kind}'
     doc: |
       Block size and kind of the disk: fixed, differencing, or, with neither
       flag set, dynamic.
@@ -684,14 +714,26 @@ types:
       - id: has_parent
         -orig-id: HasParent
         type: b1
-        doc: |
-          True for a differencing disk, which has a parent locator.
+        doc: True for a differencing disk, which has a parent locator.
       - id: reserved
         -orig-id: Reserved
         type: b30
-        doc: Zero.
+    instances:
+      len_block_mib:
+        value: (len_block / 0x100000).as<u4>
+        doc: Size of a payload block in MiB.
+      is_len_block_ok:
+        value: |
+          len_block.as<u4> >= 0x100000.as<u4> and
+          len_block.as<u4> <= 0x10000000.as<u4>
+        doc: True if the block size is within its limits.
+      kind:
+        value: |
+          has_parent ? "differencing" :
+          (leave_block_allocated ? "fixed" : "dynamic")
+        doc: Name of the kind of disk.
   virtual_disk_size_item:
-    -webide-representation: '{virtual_disk_size:dec} bytes'
+    -webide-representation: '{size_mib:dec} MiB'
     doc: Size of the disk.
     doc-ref: '[MS-VHDX] section 2.6.2.2'
     seq:
@@ -701,6 +743,15 @@ types:
         doc: |
           Size of the disk in bytes; a multiple of the logical sector size
           (not of the block size), at most 64 TiB.
+    instances:
+      size_mib:
+        value: (virtual_disk_size / 0x100000.as<u8>).as<u8>
+        doc: Size of the disk in MiB, rounded down.
+      is_size_ok:
+        value: |
+          virtual_disk_size.as<s8> >= 0.as<s8> and
+          virtual_disk_size.as<s8> <= 0x4000000.as<s8> * 0x100000.as<s8>
+        doc: True if the size is within its limit.
   virtual_disk_id_item:
     -webide-representation: '{virtual_disk_id}'
     doc: Identity of the disk.
@@ -719,6 +770,10 @@ types:
         -orig-id: LogicalSectorSize
         type: u4
         doc: In bytes, 512 or 4096; one bit of a sector bitmap covers as much.
+    instances:
+      is_size_ok:
+        value: logical_sector_size == 512 or logical_sector_size == 4096
+        doc: True if the size is one of the two.
   physical_sector_size_item:
     -webide-representation: '{physical_sector_size:dec} bytes'
     doc: Sector size that the disk claims to have inside.
@@ -744,14 +799,17 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: u2
-        doc: Zero.
       - id: num_entries
         -orig-id: KeyValueCount
         type: u2
         doc: Number of entries.
     instances:
       is_vhdx:
-        value: locator_type.raw == [0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a, 0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13]
+        value: |
+          locator_type.raw == [
+            0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a,
+            0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13
+          ]
         doc: True if the locator is of the one known type.
       entries:
         pos: 20
@@ -802,14 +860,12 @@ types:
         pos: ofs_key
         size: len_key.as<u4>
         doc: The bytes of `key`.
-        -webide-parse-mode: lazy
       raw_value:
         pos: ofs_value
         size: len_value.as<u4>
         doc: The bytes of `value`.
-        -webide-parse-mode: lazy
   bat:
-    -webide-representation: '{num_payload_blocks:dec} blocks of {len_block:dec} bytes in {num_chunks:dec} chunks'
+    -webide-representation: '{num_payload_blocks:dec} blocks of {len_block_mib:dec} MiB in {num_chunks:dec} chunks'
     doc: |
       The block allocation table: an array of 64-bit entries in which, after
       the entries of each `chunk_ratio` payload blocks, stands the entry of
@@ -837,25 +893,36 @@ types:
         type: bool
         doc: True for a differencing disk.
     instances:
+      len_block_mib:
+        value: (len_block / 0x100000).as<u4>
+        doc: Size of a payload block in MiB.
       chunk_ratio:
         value: (0x800000 / (len_block / logical_sector_size)).as<u4>
         doc: Number of payload blocks that one sector bitmap block covers.
       num_payload_blocks:
-        value: ((virtual_disk_size + len_block.as<u8> - 1) / len_block.as<u8>).as<u8>
+        value: |
+          (
+            (virtual_disk_size + (len_block.as<u8> - 1).as<u8>).as<u8>
+              / len_block.as<u8>
+          ).as<u8>
         doc: Number of payload blocks, the last of which may be partial.
       num_chunks:
-        value: ((num_payload_blocks + chunk_ratio.as<u8> - 1) / chunk_ratio.as<u8>).as<u8>
+        value: |
+          (
+            (num_payload_blocks + (chunk_ratio.as<u8> - 1).as<u8>).as<u8>
+              / chunk_ratio.as<u8>
+          ).as<u8>
         doc: |
           Number of chunks, which is also the number of sector bitmap blocks;
           at most 16384.
       chunks:
         type: bat_chunk(_index.as<u8>)
         repeat: expr
-        repeat-expr: num_chunks
+        repeat-expr: num_chunks.as<u4>
         doc: The parts of the table, one for each sector bitmap block.
         -webide-parse-mode: lazy
   bat_chunk:
-    -webide-representation: '{num_payload_entries:dec} blocks from block {first_block:dec} on'
+    -webide-representation: '{num_payload_blocks:dec} blocks from block {first_block:dec} on'
     doc: |
       The entries of the payload blocks of one chunk, and of its sector bitmap
       block.
@@ -865,47 +932,90 @@ types:
         type: u8
         doc: Number of the chunk, from 0.
     instances:
-      len_block:
-        value: _parent.len_block
-        doc: Size of a payload block in bytes.
-        -webide-parse-mode: lazy
       first_block:
         value: (chunk_number * _parent.chunk_ratio.as<u8>).as<u8>
         doc: Number of the first payload block, from 0.
-      num_payload_entries:
+      num_payload_blocks:
         value: |
-          chunk_number + 1 < _parent.num_chunks
+          (chunk_number + 1).as<u8> < _parent.num_chunks
             ? _parent.chunk_ratio.as<u8>
             : (_parent.num_payload_blocks - first_block).as<u8>
         doc: Number of payload blocks; fewer in the last chunk.
       ofs_chunk:
-        value: (_parent.ofs_bat + chunk_number * (_parent.chunk_ratio.as<u8> + 1) * 8).as<u8>
+        value: |
+          (
+            _parent.ofs_bat + (
+              (chunk_number * (_parent.chunk_ratio.as<u8> + 1).as<u8>).as<u8>
+                * 8
+            ).as<u8>
+          ).as<u8>
         doc: Offset of the first payload entry in the file.
       ofs_sector_bitmap_entry:
-        value: (ofs_chunk + _parent.chunk_ratio.as<u8> * 8).as<u8>
+        value: (ofs_chunk + (_parent.chunk_ratio.as<u8> * 8).as<u8>).as<u8>
         doc: Offset of the sector bitmap entry in the file.
         -webide-parse-mode: lazy
       has_sector_bitmap_entry:
-        value: _parent.has_parent or chunk_number + 1 < _parent.num_chunks
+        value: |
+          _parent.has_parent or
+          (chunk_number + 1).as<u8> < _parent.num_chunks
         doc: |
           False if the table ends before the entry, as it may after the last
           chunk of a disk that is not differencing.
         -webide-parse-mode: lazy
-      payload_entries:
+      payload_blocks:
         pos: ofs_chunk.as<s8>
-        type: bat_payload_entry
+        type: payload_block((first_block + _index.as<u8>).as<u8>)
         repeat: expr
-        repeat-expr: num_payload_entries
-        doc: One for each payload block, in the order of the disk.
-        -webide-parse-mode: lazy
-      sector_bitmap_entry:
+        repeat-expr: num_payload_blocks.as<u4>
+        doc: The payload blocks, in the order of the disk.
+      sector_bitmap_block:
         pos: ofs_sector_bitmap_entry.as<s8>
-        type: bat_sector_bitmap_entry
+        type: sector_bitmap_block
         if: has_sector_bitmap_entry
-        doc: The one that stands behind the payload entries.
-        -webide-parse-mode: lazy
+        doc: The one whose entry stands behind those of the payload blocks.
+  payload_block:
+    -webide-representation: 'block {block_number:dec}: {entry}'
+    doc: A part of the disk, and where it is in the file, if it is there.
+    doc-ref: '[MS-VHDX] section 2.4'
+    params:
+      - id: block_number
+        type: u8
+        doc: Number of the block, from 0.
+    seq:
+      - id: entry
+        type: bat_payload_entry
+        doc: State and place of the block.
+    instances:
+      ofs_disk:
+        value: (block_number * _parent._parent.len_block.as<u8>).as<u8>
+        doc: Where on the disk the block begins.
+      len_data:
+        value: |
+          (_parent._parent.virtual_disk_size - ofs_disk).as<u8>
+            < _parent._parent.len_block.as<u8>
+            ? (_parent._parent.virtual_disk_size - ofs_disk).as<u8>
+            : _parent._parent.len_block.as<u8>
+        doc: |
+          Size of the block in bytes, up to the end of the disk: the last one
+          may be larger than what is left of the disk.
+      is_in_file:
+        value: |
+          entry.file_offset_mb <= (_root._io.size / 0x100000).as<u8>
+            ? (_root._io.size.as<u8> - entry.ofs_block).as<u8> >= len_data
+            : false
+        doc: |
+          True if the file has all the bytes at the place that the entry tells,
+          whether the state means them or not.
+      data:
+        io: _root._io
+        pos: entry.ofs_block.as<s8>
+        size: len_data.as<u4>
+        if: entry.is_present and is_in_file
+        doc: |
+          The bytes of the block; none if it is not present, or if the file
+          ends before it does.
   bat_payload_entry:
-    -webide-representation: '{state} {ofs_block}'
+    -webide-representation: '{state} {ofs_present}'
     doc: State and place of one payload block.
     doc-ref: '[MS-VHDX] section 2.5.1'
     seq:
@@ -918,7 +1028,6 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: b17
-        doc: Zero.
       - id: file_offset_mb_lo
         -orig-id: FileOffsetMB
         type: b12
@@ -932,27 +1041,51 @@ types:
     instances:
       file_offset_mb:
         -orig-id: FileOffsetMB
-        value: (file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>).as<u8>
-        doc: |
-          Place of the block in the file in MiB; means something only if the
-          block is present.
+        value: |
+          (
+            (file_offset_mb_hi.as<u8> * 0x1000).as<u8>
+              + file_offset_mb_lo.as<u8>
+          ).as<u8>
+        doc: Place of the block in the file in MiB.
       ofs_block:
-        value: ((file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>) * 0x100000).as<u8>
-        doc: The same in bytes.
+        value: (file_offset_mb * 0x100000).as<u8>
+        doc: |
+          The same in bytes. Means something only if the block is present:
+          writers leave old places in the entries of absent ones.
       is_present:
-        value: state == payload_state::fully_present or state == payload_state::partially_present
+        value: |
+          state == payload_state::fully_present or
+          state == payload_state::partially_present
         doc: True if the block, or part of it, is in this file.
-      block:
-        io: _root._io
-        pos: ofs_block.as<s8>
-        size: '(_root._io.size.as<s8> - ofs_block.as<s8> < _parent.len_block.as<s8> ? _root._io.size.as<s8> - ofs_block.as<s8> : _parent.len_block.as<s8>).as<s8>'
-        type: payload_block
+      ofs_present:
+        value: ofs_block
         if: is_present
-        doc: The block, as far as the file reaches.
-        doc-ref: '[MS-VHDX] section 2.4'
-        -webide-parse-mode: lazy
+        doc: Place of the block in bytes, if it is present.
+  sector_bitmap_block:
+    -webide-representation: '{entry}'
+    doc: |
+      Says for each logical sector of a chunk of a differencing disk whether
+      it is in this file (1) or has to be asked of the parent (0). Only looked
+      at for blocks that are partially present.
+    doc-ref: '[MS-VHDX] section 2.4'
+    seq:
+      - id: entry
+        type: bat_sector_bitmap_entry
+        doc: State and place of the block.
+    instances:
+      bitmap:
+        io: _root._io
+        pos: entry.ofs_block.as<s8>
+        size: 0x100000
+        if: |
+          entry.is_present and
+          entry.file_offset_mb < (_root._io.size / 0x100000).as<u8>
+        doc: |
+          Bit `b` (0 is the least significant) of byte `n` stands for logical
+          sector `8 * n + b` of the chunk. None if the block is not present,
+          or if the file ends before it does.
   bat_sector_bitmap_entry:
-    -webide-representation: '{state} {ofs_block}'
+    -webide-representation: '{state} {ofs_present}'
     doc: State and place of one sector bitmap block.
     doc-ref: '[MS-VHDX] section 2.5.1'
     seq:
@@ -965,11 +1098,12 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: b17
-        doc: Zero.
       - id: file_offset_mb_lo
         -orig-id: FileOffsetMB
         type: b12
-        doc: The low 12 bits of FileOffsetMB.
+        doc: |
+          The low 12 bits of FileOffsetMB; a bit field of all its 44 bits is
+          more than some languages can read.
       - id: file_offset_mb_hi
         -orig-id: FileOffsetMB
         type: u4
@@ -977,49 +1111,26 @@ types:
     instances:
       file_offset_mb:
         -orig-id: FileOffsetMB
-        value: (file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>).as<u8>
-        doc: |
-          Place of the block in the file in MiB; means something only if the
-          block is present.
+        value: |
+          (
+            (file_offset_mb_hi.as<u8> * 0x1000).as<u8>
+              + file_offset_mb_lo.as<u8>
+          ).as<u8>
+        doc: Place of the block in the file in MiB.
       ofs_block:
-        value: ((file_offset_mb_hi.as<u8> * 0x1000 + file_offset_mb_lo.as<u8>) * 0x100000).as<u8>
-        doc: The same in bytes.
+        value: (file_offset_mb * 0x100000).as<u8>
+        doc: |
+          The same in bytes. Means something only if the block is present:
+          writers leave old places in the entries of absent ones.
       is_present:
         value: state == sector_bitmap_state::bitmap_present
         doc: True if the block is in this file.
-      block:
-        io: _root._io
-        pos: ofs_block.as<s8>
-        size: 0x100000
-        type: sector_bitmap_block
+      ofs_present:
+        value: ofs_block
         if: is_present
-        doc: The bitmap.
-        doc-ref: '[MS-VHDX] section 2.4'
-        -webide-parse-mode: lazy
-  payload_block:
-    doc: The contents of a part of the disk, not read until asked for.
-    doc-ref: '[MS-VHDX] section 2.4'
-    instances:
-      data:
-        pos: 0
-        size-eos: true
-        doc: The bytes of the block.
-        -webide-parse-mode: lazy
-  sector_bitmap_block:
-    doc: |
-      Says for each logical sector of a chunk of a differencing disk whether
-      it is in this file (1) or has to be asked of the parent (0). Only looked
-      at for blocks that are partially present.
-    doc-ref: '[MS-VHDX] section 2.4'
-    instances:
-      bitmap:
-        pos: 0
-        size: 0x100000
-        doc: |
-          Bit `b` (0 is the least significant) of byte `n` stands for logical
-          sector `8 * n + b` of the chunk.
-        -webide-parse-mode: lazy
+        doc: Place of the block in bytes, if it is present.
   log_region:
+    -webide-representation: 'to replay: {_parent.current_header.has_log}, log GUID {_parent.current_header.log_guid}, {num_sectors:dec} sectors'
     doc: |
       A ring of sectors of 4 KiB. Entries are written one behind the other and
       may go on at the start where the end is reached. What is shown are the
@@ -1028,18 +1139,19 @@ types:
       sequence numbers and tail.
     doc-ref: '[MS-VHDX] section 2.3'
     instances:
+      num_sectors:
+        value: (_io.size / 4096).as<u4>
+        doc: Number of sectors.
       sectors:
-        type: log_sector(_index.as<u8> * 4096)
+        pos: 0
+        size: 4096
+        type: log_sector((_index.as<u8> * 4096.as<u8>).as<u8>)
         repeat: expr
-        repeat-expr: (_io.size / 4096).as<u4>
+        repeat-expr: num_sectors
         doc: The ring from its beginning in the file, not from its oldest entry.
-        -webide-parse-mode: lazy
   log_sector:
     -webide-representation: '{kind} {body}'
-    doc: |
-      One sector of the log, which may be the first of an entry. An entry that
-      goes on at the start of the log cannot be shown from here: join its
-      bytes and read them as `log_entry`.
+    doc: One sector of the log, which may be the first of an entry.
     doc-ref: '[MS-VHDX] section 2.3.1'
     params:
       - id: ofs_sector
@@ -1047,54 +1159,61 @@ types:
         doc: Offset of the sector in the log.
     instances:
       magic:
-        pos: ofs_sector.as<s8>
+        pos: 0
         size: 4
         doc: Signature of the structure at the start of the sector.
-        -webide-parse-mode: eager
-      is_entry:
-        value: magic == [0x6c, 0x6f, 0x67, 0x65]
-        doc: True for the first sector of an entry.
-      is_data_sector:
-        value: magic == [0x64, 0x61, 0x74, 0x61]
-        doc: True for a data sector.
       kind:
-        value: 'is_entry ? "entry" : (is_data_sector ? "data sector" : "other")'
+        value: |
+          magic == [0x6c, 0x6f, 0x67, 0x65] ? "entry" :
+          (magic == [0x64, 0x61, 0x74, 0x61] ? "data sector" : "other")
         doc: Name of what the sector is.
       body:
-        pos: ofs_sector.as<s8>
+        pos: 0
         size: 4096
         type:
           switch-on: kind
           cases:
             '"entry"': log_entry_header
             '"data sector"': log_data_sector
-            _: log_other_sector
-        doc: What the sector begins with.
+            _: other_bytes
+        doc: |
+          What the sector begins with. Sectors that were never used, and the
+          later descriptor sectors of an entry, have no signature.
         -webide-parse-mode: eager
       len_entry:
-        pos: (ofs_sector + 8).as<s8>
+        pos: 8
         type: u4
-        if: is_entry
-        doc: Size in bytes of the entry that begins here.
+        doc: Size in bytes of the entry, if the sector begins one.
+      len_wrapped:
+        value: |
+          (ofs_sector + len_entry.as<u8>).as<u8> > _parent._io.size.as<u8>
+            ? (
+              (ofs_sector + len_entry.as<u8>).as<u8> - _parent._io.size.as<u8>
+            ).as<u8>
+            : 0.as<u8>
+        doc: |
+          Number of bytes of the entry that are not behind its first ones, but
+          at the start of the log.
         -webide-parse-mode: lazy
       entry:
+        io: _parent._io
         pos: ofs_sector.as<s8>
-        size: len_entry
+        size: len_entry.as<u4>
         type: log_entry
-        if: is_entry
-        doc: The entry that begins here.
+        if: kind == "entry" and len_wrapped == 0.as<u8>
+        doc: |
+          The entry that begins here. One that goes on at the start of the log
+          cannot be shown from here: join its bytes and read them as
+          `log_entry`.
         doc-ref: '[MS-VHDX] section 2.3.1'
-        -webide-parse-mode: lazy
-  log_other_sector:
-    doc: |
-      A sector that was never used, or one of the later descriptor sectors of
-      an entry, which have no signature of their own.
+  other_bytes:
+    doc: What is none of the structures that may be in its place.
     seq:
       - id: raw
         size-eos: true
-        doc: The bytes of the sector.
+        doc: The bytes.
   log_entry:
-    -webide-representation: 'sequence number {header.sequence_number:dec}, {header.num_descriptors:dec} descriptors'
+    -webide-representation: '{header}'
     doc: |
       One entry of the log, all its sectors joined: the header, followed by
       the descriptors, which fill up whole sectors, and one data sector for
@@ -1112,32 +1231,35 @@ types:
         repeat: expr
         repeat-expr: header.num_descriptors
         doc: What is to be written where.
-        -webide-parse-mode: lazy
       num_descriptor_sectors:
-        value: ((header.num_descriptors.as<u8> * 32 + 64 + 4095) / 4096).as<u8>
+        value: |
+          (
+            ((header.num_descriptors.as<u8> * 32).as<u8> + 4159.as<u8>).as<u8>
+              / 4096.as<u8>
+          ).as<u8>
         doc: Number of sectors that header and descriptors fill.
-        -webide-parse-mode: lazy
       num_data_sectors:
-        value: '((header.len_entry / 4096).as<u8> > num_descriptor_sectors ? (header.len_entry / 4096).as<u8> - num_descriptor_sectors : 0).as<u8>'
+        value: |
+          (header.len_entry / 4096).as<u8> > num_descriptor_sectors
+            ? ((header.len_entry / 4096).as<u8> - num_descriptor_sectors).as<u8>
+            : 0.as<u8>
         doc: Number of data sectors that the entry has room for.
-        -webide-parse-mode: lazy
       data_sectors:
-        pos: (num_descriptor_sectors * 4096).as<s8>
+        pos: (num_descriptor_sectors * 4096.as<u8>).as<s8>
         size: 4096
         type: log_data_sector
         repeat: expr
-        repeat-expr: num_data_sectors
+        repeat-expr: num_data_sectors.as<u4>
         doc: What the data descriptors write, in their order.
-        -webide-parse-mode: lazy
   log_entry_header:
-    -webide-representation: 'sequence number {sequence_number:dec}, {num_descriptors:dec} descriptors'
+    -webide-representation: 'sequence number {sequence_high}:{sequence_low}, {num_descriptors:dec} descriptors, log GUID {session}'
     doc: The first 64 bytes of a log entry.
     doc-ref: '[MS-VHDX] section 2.3.1.1'
     seq:
       - id: magic
         -orig-id: Signature
-        size: 4
-        doc: The text `loge`.
+        contents: loge
+        doc: Identifies an entry.
       - id: checksum
         -orig-id: Checksum
         type: u4
@@ -1165,7 +1287,6 @@ types:
       - id: reserved
         -orig-id: Reserved
         type: u4
-        doc: Zero.
       - id: log_guid
         -orig-id: LogGuid
         type: guid
@@ -1183,9 +1304,24 @@ types:
           Size in bytes that holds all that was allocated in the file when
           the entry was written.
     instances:
-      is_magic_ok:
-        value: magic == [0x6c, 0x6f, 0x67, 0x65]
-        doc: True if the signature is right.
+      sequence_low:
+        pos: 16
+        type: u4
+        doc: The low half of `sequence_number`, exact in every language.
+        -webide-parse-mode: eager
+      sequence_high:
+        pos: 20
+        type: u4
+        doc: The high half of `sequence_number`, exact in every language.
+        -webide-parse-mode: eager
+      session:
+        value: |
+          log_guid.raw == _root.current_header.log_guid.raw
+            ? "current"
+            : "other"
+        doc: |
+          Whether the log GUID is that of the current header, without which an
+          entry does not count.
   log_descriptor:
     -webide-representation: '{body}'
     doc: One write to be replayed, in 32 bytes.
@@ -1195,7 +1331,6 @@ types:
         pos: 0
         size: 4
         doc: Signature of the descriptor.
-        -webide-parse-mode: eager
       kind:
         value: |
           magic == [0x7a, 0x65, 0x72, 0x6f] ? "zero" :
@@ -1209,8 +1344,8 @@ types:
           cases:
             '"zero"': log_zero_descriptor
             '"data"': log_data_descriptor
-            _: log_unknown_descriptor
-        doc: The descriptor.
+            _: other_bytes
+        doc: The descriptor. An entry that has an unknown one is not valid.
         -webide-parse-mode: eager
   log_zero_descriptor:
     -webide-representation: 'zeros at {ofs_file}, {len_zero:dec} bytes'
@@ -1219,12 +1354,11 @@ types:
     seq:
       - id: magic
         -orig-id: ZeroSignature
-        size: 4
-        doc: The text `zero`.
+        contents: zero
+        doc: Identifies a zero descriptor.
       - id: reserved
         -orig-id: Reserved
         type: u4
-        doc: Zero.
       - id: len_zero
         -orig-id: ZeroLength
         type: u8
@@ -1238,9 +1372,16 @@ types:
         type: u8
         doc: That of the entry.
     instances:
-      is_magic_ok:
-        value: magic == [0x7a, 0x65, 0x72, 0x6f]
-        doc: True if the signature is right.
+      target:
+        io: _root._io
+        pos: ofs_file.as<s8>
+        size: len_zero.as<s8>
+        if: |
+          len_zero.as<s8> >= 0.as<s8> and
+          len_zero.as<s8> <= _root._io.size.as<s8> and
+          ofs_file.as<s8> >= 0.as<s8> and
+          ofs_file.as<s8> <= (_root._io.size.as<s8> - len_zero.as<s8>).as<s8>
+        doc: The bytes of the file that are to become zeros, if it has them.
   log_data_descriptor:
     -webide-representation: '4096 bytes at {ofs_file}'
     doc: |
@@ -1250,8 +1391,8 @@ types:
     seq:
       - id: magic
         -orig-id: DataSignature
-        size: 4
-        doc: The text `desc`.
+        contents: desc
+        doc: Identifies a data descriptor.
       - id: trailing_bytes
         -orig-id: TrailingBytes
         size: 4
@@ -1269,18 +1410,16 @@ types:
         type: u8
         doc: That of the entry.
     instances:
-      is_magic_ok:
-        value: magic == [0x64, 0x65, 0x73, 0x63]
-        doc: True if the signature is right.
-  log_unknown_descriptor:
-    -webide-representation: 'unknown'
-    doc: A descriptor that is none; an entry that has one is not valid.
-    seq:
-      - id: raw
-        size-eos: true
-        doc: The bytes of the descriptor.
+      target:
+        io: _root._io
+        pos: ofs_file.as<s8>
+        size: 4096
+        if: |
+          ofs_file.as<s8> >= 0.as<s8> and
+          ofs_file.as<s8> <= (_root._io.size.as<s8> - 4096).as<s8>
+        doc: The bytes of the file that are to be replaced, if it has them.
   log_data_sector:
-    -webide-representation: 'sequence number {sequence_number:dec}'
+    -webide-representation: 'sequence number {sequence_high}:{sequence_low}'
     doc: |
       The data of one data descriptor. Both halves of the sequence number have
       to be those of the entry, or the sector was not written completely.
@@ -1307,7 +1446,11 @@ types:
         value: magic == [0x64, 0x61, 0x74, 0x61]
         doc: True if the signature is right.
       sequence_number:
-        value: (sequence_high.as<u8> * 0x10000 * 0x10000 + sequence_low.as<u8>).as<u8>
+        value: |
+          (
+            ((sequence_high.as<u8> * 0x10000).as<u8> * 0x10000).as<u8>
+              + sequence_low.as<u8>
+          ).as<u8>
         doc: The two halves put together.
 enums:
   payload_state:

@@ -29,7 +29,7 @@ function main(path) {
 function countStates(bat) {
   const counts = new Map();
   for (const chunk of bat.chunks) {
-    for (const entry of chunk.payloadEntries) {
+    for (const { entry } of chunk.payloadBlocks) {
       const state = Vhdx.PayloadState[entry.state] || String(entry.state);
       counts.set(state, (counts.get(state) || 0) + 1);
     }

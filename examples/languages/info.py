@@ -29,7 +29,7 @@ def main(path: str) -> None:
 
 def count_states(bat: Vhdx.Bat) -> Counter[str]:
     """How many payload blocks are in which state, by name, or by number where it has none."""
-    states = (entry.state for chunk in bat.chunks for entry in chunk.payload_entries)
+    states = (block.entry.state for chunk in bat.chunks for block in chunk.payload_blocks)
     return Counter(str(getattr(state, "name", state)).upper() for state in states)
 
 

@@ -104,7 +104,7 @@ def test_sizes_beyond_32_bits_are_exact_in_javascript(spec, tmp_path):
     image.patch(image.bat_offset + 8 * (last + 1), (6 | 0xFFFFFFFFFFF << 20).to_bytes(8, "little"))
     dump = node(DUMP / "dump.js", spec, image.save(tmp_path / "disk.vhdx"))
     assert f"/metadata/virtual_disk_size/virtual_disk_size = {64 * TB}\n" in dump
-    entry = "/block_allocation_table/chunks[16383]/payload_entries[0]"
+    entry = "/block_allocation_table/chunks[16383]/payload_blocks[0]/entry"
     assert f"{entry}/file_offset_mb = {0xFFFFFFFFFFF}\n" in dump
     assert f"{entry}/ofs_block = {0xFFFFFFFFFFF << 20}\n" in dump
 

@@ -68,7 +68,9 @@ def fields(structure: str, data: bytes, offset: int) -> list[Field]:
     stream = _Recorder(BytesIO(data))
     with _translated(structure, offset):
         decoded = getattr(Vhdx, structure)(stream)
-    values = [(name, value) for name, value in vars(decoded).items() if not name.startswith("_")]
+        values = [(name, value) for name, value in vars(decoded).items() if not name.startswith("_")]
+        if hasattr(type(decoded), "reserved"):  # what fills a structure up to its end is lazy
+            values.append(("reserved", decoded.reserved))
     found = []
     for (name, value), (start, size, is_bits) in zip(values, stream.reads, strict=True):
         first = start // 8
