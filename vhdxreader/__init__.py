@@ -15,7 +15,6 @@ from .disk.address_map import Extent, Kind
 from .disk.chain import Chain, open_chain
 from .disk.image import VhdxImage
 from .disk.opening import is_vhdx, open
-from .disk.replay_changes import LogChanges
 from .disk.salvage import Lost
 from .disk.virtual_disk import VirtualDisk
 from .errors import (
@@ -44,6 +43,7 @@ from .format.structure_copies import Copy
 
 _LATER = {
     "disk.partition_stream": ["PartitionStream"],
+    "disk.replay_changes": ["LogChanges"],
     "disk.partitions": ["Partition", "PartitionTable"],
     "tools.check": ["Report", "check"],
     "tools.compare": ["Comparison", "DifferingRange", "compare"],
@@ -61,6 +61,7 @@ _LATER = {
 if TYPE_CHECKING:
     from .disk.partition_stream import PartitionStream
     from .disk.partitions import Partition, PartitionTable
+    from .disk.replay_changes import LogChanges
     from .tools.check import Report, check
     from .tools.compare import Comparison, DifferingRange, compare
     from .tools.convert import convert

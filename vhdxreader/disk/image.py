@@ -6,12 +6,11 @@ In: a source. Out: validated structures, positioned reads, extents.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import spec
 from ..errors import Finding
-from ..files.closing import Closing
-from ..files.source import Source
+from ..files.source import Closing, Source
 from ..format.bat import Geometry
 from ..format.header import Header
 from ..format.log_replay import Log, LogMode, LogState
@@ -22,8 +21,10 @@ from ..format.rules import Findings
 from ..format.structure_copies import Copy
 from .address_map import Extent
 from .block_reads import Reader
-from .replay_changes import LogChanges, find_changes
 from .structures import read_structures
+
+if TYPE_CHECKING:  # imported when somebody asks what a replay changed
+    from .replay_changes import LogChanges
 
 T = TypeVar("T")
 
@@ -116,6 +117,8 @@ class VhdxImage(Closing):
         """What the log's replay changed; None where there was none. Reads what was changed."""
         if self.log is None or self.log.overlay is None:
             return None
+        from .replay_changes import find_changes
+
         return find_changes(self.log.overlay, self._metadata_region, self.bat)
 
     def close(self) -> None:

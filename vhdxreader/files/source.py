@@ -10,12 +10,12 @@ import io
 import os
 import stat
 import threading
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
-from typing import Any, Literal, Protocol, TypeAlias
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from ..errors import TruncatedImageError
-from .closing import Closing
 
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 PathOrFile: TypeAlias = "AnyPath | BinaryFile"
@@ -39,6 +39,22 @@ class BinaryFile(Protocol):
 
     def tell(self) -> int:
         """The position."""
+
+
+class Closing(ABC):
+    """Has a `close`, which a `with` statement calls, whatever happened in it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what this object itself opened."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class Source(Closing):

@@ -13,16 +13,20 @@ from typing import Any
 from uuid import UUID
 
 from ..errors import CorruptImageError, TruncatedImageError
-from .parser_state import NOT_BUILT, check_fresh
 
 try:
     from kaitaistruct import ConsistencyError, ConsistencyNotCheckedError, KaitaiStream, KaitaiStructError
 
     from .._generated import vhdx as _parser
 except ModuleNotFoundError as error:
+    from .parser_state import NOT_BUILT
+
     raise ImportError(NOT_BUILT.format(error), name=error.name) from None
 
-check_fresh(_parser.__file__)
+if "_generated" not in _parser.__file__:  # so where it is installed; else it is in a source tree, and may be stale
+    from .parser_state import check_fresh
+
+    check_fresh(_parser.__file__)
 Vhdx = _parser.Vhdx
 
 # Everything that Kaitai's runtime can raise, and what its string decoding does not catch.

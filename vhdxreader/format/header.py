@@ -11,7 +11,6 @@ from uuid import UUID
 from .. import spec
 from ..files.source import Source
 from . import grammar
-from .foreign import what_it_is
 from .rules import Findings
 from .structure_copies import Copy, Place, read_copies, report_bad_copies
 
@@ -67,6 +66,8 @@ def read_creator(source: Source, findings: Findings) -> str:
 
 def not_vhdx_message(source: Source) -> str:
     """That the file is no VHDX, and what it is instead, where that can be told."""
+    from .foreign import what_it_is  # of no use for what is a VHDX
+
     kind = what_it_is(source)
     return f'{source.name} does not begin with "vhdxfile"' + (f": it is {kind}" if kind else "")
 

@@ -19,12 +19,11 @@ _INPUTS = ("vhdx.ksy", os.path.join("ksc", "package-lock.json"), os.path.join("k
 
 
 def check_fresh(parser: str) -> None:
-    """Raise `ImportError` if the parser lies in a source tree, and was made from another grammar than is there."""
+    """Raise `ImportError` if the parser, in generated/python of a source tree, was made from another grammar."""
     folder = os.path.dirname(parser)
-    if folder.endswith(os.path.join("generated", "python")):
-        tree = os.path.dirname(os.path.dirname(folder))
-        if _may_be_stale(tree, parser) and not _is_fresh(tree):
-            raise ImportError(_STALE.format(folder))
+    tree = os.path.dirname(os.path.dirname(folder))
+    if _may_be_stale(tree, parser) and not _is_fresh(tree):
+        raise ImportError(_STALE.format(folder))
 
 
 def _may_be_stale(tree: str, parser: str) -> bool:

@@ -12,8 +12,7 @@ from itertools import islice
 
 from .. import spec
 from ..disk.structures import Structures, read_structures
-from ..files.closing import Closing
-from ..files.source import PathOrFile, Source, open_source
+from ..files.source import Closing, PathOrFile, Source, open_source
 from ..format import header as headers
 from ..format.bat import Bat
 from ..format.header import Header
