@@ -28,6 +28,7 @@ from .errors import (
     Severity,
     Tried,
     TruncatedImageError,
+    UnreadableError,
     UnsupportedImageError,
     VhdxError,
 )
@@ -126,6 +127,7 @@ __all__ = [
     "Skeleton",
     "Tried",
     "TruncatedImageError",
+    "UnreadableError",
     "UnsupportedImageError",
     "VhdxError",
     "VhdxImage",

@@ -98,6 +98,12 @@ class TruncatedImageError(CorruptImageError, EOFError):
     """A structure or a block lies past the end of the file."""
 
 
+class UnreadableError(VhdxError, OSError):
+    """The medium does not give bytes that are in the file: a bad sector. Also an `OSError` with the system's errno."""
+
+    _errno = errno.EIO
+
+
 class UnsupportedImageError(VhdxError):
     """A version, a required region or metadata item, or a locator type that is not known."""
 

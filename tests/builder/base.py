@@ -55,12 +55,14 @@ class SparseFile:
 
     def __init__(self, length: int = 0) -> None:
         self.length = length
+        self.missing: tuple[tuple[int, int], ...] = ()  # ranges inside `length` that nobody ever wrote
         self._starts: list[int] = []
         self._pieces: dict[int, memoryview] = {}
 
     def copy(self) -> SparseFile:
         """A file of its own with the same content."""
         other = SparseFile(self.length)
+        other.missing = self.missing
         other._starts, other._pieces = list(self._starts), dict(self._pieces)
         return other
 

@@ -10,7 +10,7 @@ end.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .base import KB, MB, NO_GUID, Fields, SparseFile, StructureWriter, Value, crc32c, pack
@@ -257,16 +257,29 @@ def pages(file: SparseFile) -> set[int]:
 
 def replay(file: SparseFile, entries: Iterable[LogEntry]) -> SparseFile:
     """The file after these entries, the first being the tail and the last the head: what replay must make of
-    it.
+    it. What it gains in length and nobody writes is `missing`.
     """
+    entries = list(entries)
     out = file.copy()
-    head: LogEntry | None = None
-    for head in entries:
-        for update in head.descriptors:
+    for entry in entries:
+        for update in entry.descriptors:
             if isinstance(update, Zero):
                 out.zero(update.offset, update.length)
             else:
                 out.write(update.offset, update.data)
-    if head is not None and out.length < head.last:
-        out.truncate(head.last)
+    if entries:
+        out.truncate(max(out.length, entries[-1].last))
+    out.missing = tuple(
+        unwritten(file.length, out.length, [update for entry in entries for update in entry.descriptors])
+    )
     return out
+
+
+def unwritten(start: int, end: int, updates: Iterable[Update]) -> Iterator[tuple[int, int]]:
+    """The ranges from `start` up to `end` that no update writes."""
+    for update in sorted(updates, key=lambda update: update.offset):
+        if start < min(update.offset, end):
+            yield start, min(update.offset, end)
+        start = max(start, update.end)
+    if start < end:
+        yield start, end

@@ -277,7 +277,10 @@ class Rereader:
 
     def entry(self, index: int) -> tuple[int, int]:
         """(state, file offset) of a BAT entry."""
-        word = number(self.file.read(self.offsets["bat"] + 8 * index, 8))
+        at = self.offsets["bat"] + 8 * index
+        if any(start < at + 8 and at < end for start, end in self.file.missing):
+            raise MustFail(f"BAT entry {index} was never written")
+        word = number(self.file.read(at, 8))
         return word & 7, (word >> 20) * MB
 
     def present(self, at: int, length: int, where: int) -> int:
@@ -292,8 +295,10 @@ class Rereader:
     def bytes_at(self, at: int, length: int, where: int) -> bytes:
         """Bytes of a block, all of them."""
         data = self.file.read(at, length)
-        if len(data) < length:
-            raise MustFail(f"the file ends at {self.file.length}", where + len(data))
+        gaps = [max(start, at) for start, end in self.file.missing if start < at + length and at < end]
+        good = min([len(data), *(start - at for start in gaps)])
+        if good < length:
+            raise MustFail(f"the file ends at {self.file.length}, or was never written there", where + good)
         return data
 
     def part(self, n: int, start: int, stop: int) -> bytes:

@@ -203,7 +203,7 @@ def test_each_byte_flipped(kind, record_property):
 def flip_one(structure: str, flipped: Image, whole: bytes) -> str:
     vhdxreader.check(flipped.open())
     if structure == "identifier":
-        with pytest.raises(NotVhdxError):
+        with pytest.raises(CorruptImageError, match=r"identifier\.damaged"):
             opened(flipped)
         return "refused"
     if structure in ("creator", "unneeded item"):

@@ -78,8 +78,8 @@ def data_sector(number: int, position: int) -> bytes:
 
 
 @st.composite
-def overlays(draw: st.DrawFn) -> tuple[OverlaySource, bytes]:
-    """An overlay, and the file as it must look."""
+def overlays(draw: st.DrawFn) -> tuple[OverlaySource, bytes, set[int]]:
+    """An overlay, the file as it must look, and the places in it that nobody ever wrote."""
     base_size = draw(st.integers(SECTORS - 4, SECTORS)) * SECTOR - draw(st.sampled_from([0, 1, 512, 4095]))
     size = draw(st.integers(0, (SECTORS + 8) * SECTOR))
     zeros = joined(draw(st.lists(spans.filter(lambda pair: pair[1] <= SECTORS + 4), max_size=4)))
@@ -108,31 +108,50 @@ def overlays(draw: st.DrawFn) -> tuple[OverlaySource, bytes]:
     positions = array("Q", [(1 << 40) + i * SECTOR for i in range(len(numbers))])
     ranges_ = Ranges(array("Q", [start for start, _ in zeros]), array("Q", [end for _, end in zeros]))
     overlay = OverlaySource(Base(io.BytesIO(base)), max(ends), ranges_, Sectors(array("Q", numbers), positions, edges))
-    return overlay, bytes(wanted)
+    written = {*numbers, *(n for start, end in zeros for n in range(start, end))}
+    missing = {at for at in range(base_size, len(wanted)) if at // SECTOR not in written}
+    return overlay, bytes(wanted), missing
 
 
 @settings(deadline=None)
 @given(overlays(), st.data())
-def test_the_overlay_is_the_file_after_the_writes(pair: tuple[OverlaySource, bytes], data: st.DataObject) -> None:
-    overlay, wanted = pair
-    base_size = overlay.base.size
+def test_the_overlay_is_the_file_after_the_writes(
+    pair: tuple[OverlaySource, bytes, set[int]], data: st.DataObject
+) -> None:
+    overlay, wanted, missing = pair
     assert overlay.size == len(wanted)
-    assert overlay.read_at(0, len(wanted)) == wanted
+    assert overlay.whole_end == overlay.base.size
     overlaid = {at for start, end in overlay.overlaid_ranges(0, 1 << 62) for at in range(start, end)}
     for _ in range(8):
         offset = data.draw(st.integers(0, len(wanted)))
         length = data.draw(st.one_of(st.integers(0, 9000), st.integers(0, len(wanted)))) % (len(wanted) - offset + 1)
-        assert overlay.read_at(offset, length) == wanted[offset : offset + length]
+        read_and_compare(overlay, offset, length, wanted, missing)
         if length:
-            assert overlay.is_overlaid(offset, length) == (not overlaid.isdisjoint(range(offset, offset + length)))
+            places = range(offset, offset + length)
+            assert overlay.is_overlaid(offset, length) == any(at in overlaid or at in missing for at in places)
+            held, run = overlay.holds(offset, length)
+            assert 0 < run <= length
+            assert {at not in missing for at in places[:run]} == {held}
+            assert run == length or (places[run] in missing) == held
     replaced = set(overlay.sectors.numbers) | {
         n for start, end in zip(*overlay.zeros, strict=True) for n in range(start, end)
     }
     assert overlay.overlaid_bytes() == SECTOR * len(replaced)
-    assert overlaid == {at for at in range(len(wanted)) if at >= base_size or at // SECTOR in replaced}
+    assert overlaid == {at for at in range(len(wanted)) if at // SECTOR in replaced}
     with pytest.raises(TruncatedImageError) as caught:
         overlay.read_at(len(wanted) - 1, 2)
     assert caught.value.file_offset is not None
+
+
+def read_and_compare(overlay: OverlaySource, offset: int, length: int, wanted: bytes, missing: set[int]) -> None:
+    """What is there reads right; of what is missing, the error names the first byte."""
+    gone = [at for at in range(offset, offset + length) if at in missing]
+    if not gone:
+        assert overlay.read_at(offset, length) == wanted[offset : offset + length]
+        return
+    with pytest.raises(TruncatedImageError) as caught:
+        overlay.read_at(offset, length)
+    assert caught.value.file_offset == gone[0]
 
 
 def test_reads_that_begin_and_end_around_every_border() -> None:
@@ -150,12 +169,13 @@ def test_reads_that_begin_and_end_around_every_border() -> None:
     sectors = Sectors(array("Q", [5]), array("Q", [log]), content[:8] + content[-4:])
     zeros = Ranges(array("Q", [2, 7]), array("Q", [4, 8]))
     overlay = OverlaySource(FileObjectSource(io.BytesIO(base)), len(wanted), zeros, sectors)
+    missing = set(range(len(base), len(wanted)))
     places = [at for n in range(13) for at in (n * SECTOR - 1, n * SECTOR, n * SECTOR + 1, n * SECTOR + 100)]
     places = [at for at in places if 0 <= at <= len(wanted)]
     for start in places:
         for end in places:
             if start <= end:
-                assert overlay.read_at(start, end - start) == wanted[start:end], (start, end)
+                read_and_compare(overlay, start, end - start, bytes(wanted), missing)
 
 
 def test_what_is_not_overlaid_goes_to_the_base_as_it_is() -> None:

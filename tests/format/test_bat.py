@@ -311,8 +311,8 @@ def test_a_walk_over_the_pages_ends_with_the_file(count, missing):
     bat, source = paged(20000)
     source.size = max(MB - 8, source.size - 8 * (20004 - count + missing))
     pages = list(bat.pages(count))
-    assert [first for first, _ in pages] == list(range(0, count - missing, 4096))
-    words = [word for _, words in pages for word in words]
+    assert [first for first, _, _ in pages] == list(range(0, count - missing, 4096))
+    words = [word for _, words, _ in pages for word in words]
     assert words == [index << 20 | 6 for index in range(count - missing)]
 
 

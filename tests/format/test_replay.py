@@ -167,7 +167,7 @@ def test_a_descriptor_that_targets_payload_is_honoured() -> None:
 
 
 def test_growth() -> None:
-    """Writes behind the end, and LastFileOffset, extend the file; what is missing reads as zeros."""
+    """Writes behind the end extend the file; what they, or LastFileOffset alone, leave out is missing."""
     whole = dynamic(DISK, {n: full() for n in range(16)})
     last_block = max(whole.block_offset, key=lambda n: whole.block_offset[n])
     short = whole.copy().truncate(whole.block_offset[last_block])
@@ -177,16 +177,21 @@ def test_growth() -> None:
 
     grown = with_log(short, Log(MB, run([[]], flushed=size, last=size + MB), LOG_GUID))
     with vhdxreader.open(grown.open()) as disk:
-        assert disk.pread(MB, last_block * MB) == bytes(MB)
+        with pytest.raises(TruncatedImageError, match="Windows") as caught:
+            disk.pread(MB, last_block * MB)
+        assert (caught.value.rule, caught.value.file_offset) == ("payload.past_end", size)
         assert disk.image.log_changes().grown == MB
         assert disk.image.file_size == size
+    assert rules_of(grown)["log.file_short"] is Severity.WARNING
 
-    update = Data(size + 64 * KB, NEW)  # grows to its end only
+    update = Data(size + 64 * KB, NEW)
     half = with_log(short, Log(MB, run([[update]], flushed=size, last=0), LOG_GUID))
     with vhdxreader.open(half.open()) as disk:
-        assert disk.pread(68 * KB, last_block * MB) == bytes(64 * KB) + NEW
-        with pytest.raises(TruncatedImageError):
-            disk.pread(68 * KB + 1, last_block * MB)
+        assert disk.pread(4 * KB, last_block * MB + 64 * KB) == NEW
+        for offset in (0, 64 * KB - 1, 68 * KB):
+            with pytest.raises(TruncatedImageError):
+                disk.pread(1, last_block * MB + offset)
+    assert "log.file_short" not in rules_of(half)
 
     zeros = with_log(short, Log(MB, run([[Zero(size, 1 << 62)]], flushed=size), LOG_GUID))
     with vhdxreader.open(zeros.open()) as disk:
@@ -226,7 +231,8 @@ def test_file_offsets_that_are_no_megabytes(flushed: int, last: int) -> None:
     """As qemu writes them."""
     image = wet(run([[write(1)]], flushed=flushed, last=last))
     assert replayed_blocks(image) == {1: NEW}
-    assert rules_of(image) == {"log.replayed": Severity.WARNING, "log.file_offsets": Severity.INFO}
+    short = {"log.file_short": Severity.WARNING} if last > SIZE else {}
+    assert rules_of(image) == {"log.replayed": Severity.WARNING, "log.file_offsets": Severity.INFO, **short}
 
 
 def test_reserved_fields() -> None:

@@ -85,13 +85,16 @@ def cut(image: Image, length: int) -> Image:
     return image.truncate(length)
 
 
-class Unreadable(SparseReader):
-    """A medium with a bad place: reads that touch the byte at 4 MB fail."""
+def unreadable(*places: int) -> type[SparseReader]:
+    """A medium with bad places: reads that touch one of these bytes fail."""
 
-    def readinto(self, buffer: memoryview) -> int:
-        if self.tell() <= 4 * MB < self.tell() + len(buffer):
-            raise OSError(5, "bad place")
-        return super().readinto(buffer)
+    class Unreadable(SparseReader):
+        def readinto(self, buffer: memoryview) -> int:
+            if any(self.tell() <= place < self.tell() + len(buffer) for place in places):
+                raise OSError(5, "bad place")
+            return super().readinto(buffer)
+
+    return Unreadable
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ HEADER_CASES = [
         *("file.size", "header.log_location_unused", "region_table.truncated", "region_table.both_truncated"),
         by="region_table.both_truncated",
     ),
+    noted("header.unreadable", disk, HEADER1, file=unreadable(HEADER1 + 600)),
     noted("header.signature", lambda: disk().patch("header1.signature", b"heaD"), HEADER1),
     noted("header.checksum", lambda: disk().flip(HEADER1 + 4095), HEADER1),
     refused("header.none_valid", lambda: disk().flip(HEADER1 + 9).flip(HEADER2 + 9), HEADER1, "header.checksum"),
@@ -194,6 +198,7 @@ LOG_CASES = [
         LOG,
         limits={"spec.MAX_LOG_ZERO_RANGES": 1, "files.range_union.STRETCH": 1},
     ),
+    noted("log.file_short", lambda: logged((0, LogEntry(1, last=99 * MB))), 6 * MB, "log.replayed"),
     noted(
         "log.file_offsets", lambda: logged((8 * KB, LogEntry(1, tail=8 * KB, last=512))), LOG + 8 * KB, "log.replayed"
     ),
@@ -223,6 +228,7 @@ REGION_CASES = [
         *("file.size", "header.log_location_unused", "region.past_end", "metadata.truncated"),
         by="metadata.truncated",
     ),
+    noted("region_table.unreadable", disk, TABLE2, file=unreadable(TABLE2 + 9)),
     noted("region_table.signature", lambda: disk().patch("region1.signature", b"regI"), TABLE1),
     noted("region_table.checksum", lambda: disk().flip(TABLE2 + 60 * KB), TABLE2),
     refused(
@@ -427,7 +433,7 @@ BLOCK_CASES = [
     ),
     checked("file.skeleton", lambda: cut(disk(), 4 * MB), 4 * MB, read="payload.past_end"),
     checked("file.untracked", lambda: cut(disk(), 129 * TB), 128 * TB),
-    fails("file.unreadable", lambda: disk(blocks={0: full(file_offset=4 * MB)}), 4 * MB, file=Unreadable),
+    fails("file.unreadable", lambda: disk(blocks={0: full(file_offset=4 * MB)}), 4 * MB, file=unreadable(4 * MB)),
 ]
 
 CASES = [

@@ -20,6 +20,7 @@ from vhdxreader import (
     ParentNotFoundError,
     Severity,
     TruncatedImageError,
+    UnreadableError,
     UnsupportedImageError,
     VhdxError,
 )
@@ -29,6 +30,7 @@ from vhdxreader.format.rules import Findings, breach
 # ├─ NotVhdxError
 # ├─ CorruptImageError            also OSError (EIO)
 # │   └─ TruncatedImageError      also EOFError
+# ├─ UnreadableError              also OSError (the system's errno)
 # ├─ UnsupportedImageError
 # ├─ DirtyLogError
 # └─ ParentError
@@ -39,13 +41,16 @@ TREE = {
     NotVhdxError: (VhdxError,),
     CorruptImageError: (VhdxError, OSError),
     TruncatedImageError: (CorruptImageError, EOFError),
+    UnreadableError: (VhdxError, OSError),
     UnsupportedImageError: (VhdxError,),
     DirtyLogError: (VhdxError,),
     ParentError: (VhdxError,),
     ParentNotFoundError: (ParentError, FileNotFoundError),
     ParentMismatchError: (ParentError,),
 }
-ERRNO = {CorruptImageError: errno.EIO, TruncatedImageError: errno.EIO, ParentNotFoundError: errno.ENOENT}
+ERRNO = dict.fromkeys((CorruptImageError, TruncatedImageError, UnreadableError), errno.EIO) | {
+    ParentNotFoundError: errno.ENOENT
+}
 
 
 def descendants(kind):

@@ -30,8 +30,8 @@ PUBLIC = {
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
     " write_skeleton",
     "findings": "Finding Severity Tried",
-    "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnsupportedImageError DirtyLogError"
-    " ParentError ParentMismatchError ParentNotFoundError",
+    "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnreadableError UnsupportedImageError"
+    " DirtyLogError ParentError ParentMismatchError ParentNotFoundError",
 }
 NAMES = " ".join(PUBLIC.values()).split()
 CONSTANTS = {"DUMP_SECTIONS", "MAX_DUMP_COUNT"}

@@ -32,6 +32,7 @@ class Kind(StrEnum):
 # Length in bytes, kind, and for DATA the file offset.
 Run: TypeAlias = tuple[int, Kind, int]
 
+_LOOKED_AT = 1 << 20  # BAT entries; to look at all of the largest table would take seconds
 _COARSE = 16 * spec.KB  # stretches that are longer are read one by one
 
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
@@ -95,7 +96,7 @@ class AddressMap:
         self.has_parent = geometry.has_parent
         self.bat = bat
         self._bitmaps = SectorBitmaps(source, bat, occupied)
-        self._file_size = source.size
+        self._whole_end = source.whole_end
         self.occupied = tuple(occupied)
         self._occupied_end = max(span.end for span in occupied)
         self._block_size = geometry.block_size
@@ -124,7 +125,7 @@ class AddressMap:
             return self.bat.alike(block, length // self._block_size, 0) * self._block_size
         if state != _FULLY_PRESENT or start < self._occupied_end:
             return 0
-        inside = min(length, self._file_size - start - self._block_size)
+        inside = min(length, self._whole_end - start - self._block_size)
         return self.bat.alike(block, max(inside, 0) // self._block_size, self._block_size) * self._block_size
 
     def mixture_at(self, offset: int, length: int) -> tuple[int, list[tuple[int, int]]] | None:
@@ -137,7 +138,7 @@ class AddressMap:
         try:
             word = self.bat.payload(block)
             start = word & spec.FILE_OFFSET_MASK
-            if word & spec.STATE_MASK != _PARTIALLY_PRESENT or start + within + length > self._file_size:
+            if word & spec.STATE_MASK != _PARTIALLY_PRESENT or start + within + length > self._whole_end:
                 return None
             if start < self._occupied_end and self._collision(block, start):
                 return None
@@ -149,11 +150,12 @@ class AddressMap:
         return start + within, absent
 
     def error_at(self, offset: int) -> VhdxError:
-        """Why the ERROR run at `offset` cannot be read."""
+        """Why the ERROR run at `offset` cannot be read. What the medium did not give is asked for again next time."""
         block = offset // self._block_size
         try:
             word = self.bat.payload(block)
         except VhdxError as error:
+            self.bat.forget(block)
             return error
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
         entry_offset = self.bat.entry_offset(self.bat.geometry.payload_index(block))
@@ -170,19 +172,37 @@ class AddressMap:
             try:
                 self._bitmaps.run_at(offset, 1)
             except VhdxError as error:
+                self._bitmaps.forget(offset)
                 return error
-        missing = max(start + offset % self._block_size, self._file_size)
-        message = f"payload block {block} lies at {start:#x}, but the file ends at {self._file_size:#x}"
+        missing = max(start + offset % self._block_size, self._whole_end)
+        message = f"payload block {block} lies at {start:#x}, but the file ends at {self._whole_end:#x}"
+        if missing < self.source.size:
+            message += ", and nothing in its log writes these bytes (Windows, which extends the file, would show zeros)"
         return breach("payload.past_end", message, missing)
+
+    def holds_block(self, block: int, start: int) -> bool:
+        """Whether all is there that is needed of the payload block at file offset `start`."""
+        return self.source.holds_all(start, self._needed(block))
+
+    def count_missing(self) -> int:
+        """How many present payload blocks are not all there; of the first million of blocks."""
+        present = self.bat.present(_LOOKED_AT)
+        return sum(not self.holds_block(block, word & spec.FILE_OFFSET_MASK) for block, word in present)
+
+    def _needed(self, block: int) -> int:
+        """The bytes of a payload block: the part of the last one that lies behind the virtual disk's end need not
+        exist."""
+        return min(self._block_size, self.size - block * self._block_size)
 
     def _block_run(self, offset: int, length: int) -> Run:
         """The run at `offset` within its block; where it ends at a multiple of `_joint`, the next may continue it."""
         block, within = divmod(offset, self._block_size)
-        length = min(length, self._block_size - within)
+        rest, length = length, min(length, self._block_size - within)
         try:
             word = self.bat.payload(block)
         except VhdxError:
-            return length, Kind.ERROR, 0
+            alike = self.bat.alike(block, (rest + within) // self._block_size, 0)
+            return min(rest, (alike + 1) * self._block_size - within), Kind.ERROR, 0
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
         if state != _FULLY_PRESENT and not (state == _PARTIALLY_PRESENT and self.has_parent):
             return length, _STATE_KINDS.get(state, Kind.ERROR), 0
@@ -192,18 +212,18 @@ class AddressMap:
             try:
                 present, length = self._bitmaps.run_at(offset, length)
             except VhdxError:
-                return length, Kind.ERROR, 0
+                return self._bitmaps.unreadable_run(offset, length), Kind.ERROR, 0
             if not present:
                 return length, Kind.ABSENT, 0
-        inside = self._file_size - start - within
-        if inside <= 0:
-            return length, Kind.ERROR, 0
-        return min(length, inside), Kind.DATA, start + within
+        if start + within + length > self._whole_end:
+            held, length = self.source.holds(start + within, length)
+            if not held:
+                return length, Kind.ERROR, 0
+        return length, Kind.DATA, start + within
 
     def _collision(self, block: int, start: int) -> Span | None:
-        """The structure that the block at file offset `start` overlaps. The part of the last block that lies behind the
-        virtual disk's end need not exist."""
-        return collision(self.occupied, start, start + min(self._block_size, self.size - block * self._block_size))
+        """The structure that the block at file offset `start` overlaps."""
+        return collision(self.occupied, start, start + self._needed(block))
 
 
 # Offset in the virtual disk, depth in the chain, run.

@@ -46,7 +46,7 @@ class Structures:
     def is_vhdx(self) -> bool:
         """Whether it is a VHDX file at all: by the signature, or by any valid header or region table."""
         copies = (*self.headers, *self.region_tables)
-        return headers.is_vhdx(self.source) or any(copy.value is not None for copy in copies)
+        return any(copy.value is not None for copy in copies) or headers.is_vhdx(self.source)
 
 
 def read_structures(source: Source, findings: Findings, mode: LogMode) -> Structures:
@@ -65,12 +65,14 @@ def read_structures(source: Source, findings: Findings, mode: LogMode) -> Struct
         source = log.overlay
     both_tables = regions.read_region_tables(source)
     table = regions.choose_table(both_tables, findings)
-    known = {} if table is None else regions.find_regions(table, source.size, findings)
+    known = {} if table is None else regions.find_regions(table, source, findings)
     if table is not None:
         _validate_overlaps(table, span, log, findings)
     metadata = _read_metadata(source, known, findings)
     locator = _read_locator(source, metadata, findings)
-    occupied = _occupied(known.values(), span)
+    address_map = _address_map(source, known, metadata, _occupied(known.values(), span), findings)
+    if log is not None and address_map is not None:
+        _validate_file_end(log, address_map, findings)
     return Structures(
         source=source,
         creator=creator,
@@ -82,7 +84,7 @@ def read_structures(source: Source, findings: Findings, mode: LogMode) -> Struct
         regions=known,
         metadata=metadata,
         parent_locator=locator,
-        map=_address_map(source, known, metadata, occupied, findings),
+        map=address_map,
     )
 
 
@@ -112,6 +114,19 @@ def _validate_overlaps(table: RegionTable, span: Span | None, log: LogState | No
             findings.add("header.log_location_unused", f"the log overlaps region {region.name}", span.origin)
 
 
+def _validate_file_end(log: LogState, address_map: AddressMap, findings: Findings) -> None:
+    """The file is as long as the log's head says it was meant to be [2.3.1.1]: if not, it was perhaps cut short."""
+    if log.overlay is None or log.active is None:
+        return
+    end, last = log.overlay.whole_end, log.active.head.last_file_offset
+    if end < last:
+        count = address_map.count_missing()
+        message = (
+            f"the file has {end:#x} bytes, and LastFileOffset is {last:#x}: {count} present blocks are not all there"
+        )
+        findings.add("log.file_short", message, end)
+
+
 def _read_metadata(source: Source, known: dict[UUID, Region], findings: Findings) -> Metadata | None:
     region = known.get(spec.REGION_METADATA)
     return None if region is None else read_metadata(source, region, findings)
@@ -137,7 +152,7 @@ def _address_map(
     if region.length < needed:
         message = f"the BAT region has {region.length:#x} bytes, {needed:#x} are needed"
         findings.add("bat.too_small", message, region.entry_offset)
-    return AddressMap(Bat(source, region.offset, geometry), source, occupied)
+    return AddressMap(Bat(source, region.offset, geometry, region.length), source, occupied)
 
 
 def _occupied(known: Iterable[Region], log: Span | None) -> list[Span]:

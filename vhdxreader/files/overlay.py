@@ -31,9 +31,10 @@ class Sectors:
 
 
 class OverlaySource(Source):
-    """`base` with ranges of zeros over it and sectors over both, grown to `size` with zeros. `zeros` are in sectors.
+    """`base` with ranges of zeros over it and sectors over both, said to be `size` long. `zeros` are in sectors.
 
-    What is not overlaid goes to the base as it is, without a copy. The overlay closes its base.
+    What is not overlaid goes to the base as it is, without a copy. Behind the base's end only what is overlaid is
+    there: all else is missing, and a read of it fails. The overlay closes its base.
     """
 
     def __init__(self, base: Source, size: int, zeros: Ranges, sectors: Sectors) -> None:
@@ -69,13 +70,27 @@ class OverlaySource(Source):
         i = bisect_left(numbers, sector)
         return i < len(numbers) and numbers[i] << _SHIFT < end
 
+    @property
+    def whole_end(self) -> int:
+        return self._base.size
+
+    def holds(self, offset: int, length: int) -> tuple[bool, int]:
+        end = offset + length
+        if end <= self._base.size:
+            return True, length
+        stretches = self._stretches(offset, end)
+        done, held = next(stretches)
+        for stop, alike in stretches:
+            if alike != held:
+                break
+            done = stop
+        return held, done - offset
+
     def overlaid_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of a range that are not the base's, in order; neighbours are not joined."""
-        for at, stop, origin in self._pieces(start, min(end, self.size)):
+        for at, stop, origin in self._pieces(start, end):
             if origin != _BASE:
                 yield at, stop
-            elif stop > self._base.size:
-                yield max(at, self._base.size), stop
 
     def overlaid_bytes(self) -> int:
         """How many bytes of the file sectors and zeros replace."""
@@ -87,13 +102,7 @@ class OverlaySource(Source):
         if not self.is_overlaid(offset, len(buffer)):
             self._base.read_into(buffer, offset)
             return
-        end = offset + len(buffer)
-        if end > self.size:
-            missing = end - max(self.size, offset)
-            raise TruncatedImageError(
-                f"the file ends {missing} bytes before the end of what is read", file_offset=end - missing
-            )
-        for start, stop, origin in self._pieces(offset, end):
+        for start, stop, origin in self._pieces(offset, offset + len(buffer)):
             part = buffer[start - offset : stop - offset]
             if origin == _BASE:
                 self._read_base(part, start)
@@ -144,12 +153,20 @@ class OverlaySource(Source):
                 i += 1
             start = stop
 
+    def _stretches(self, start: int, end: int) -> Iterator[tuple[int, bool]]:
+        """Where each piece of a range ends, in order, and whether it is there."""
+        file_end = self._base.size
+        for at, stop, origin in self._pieces(start, end):
+            if origin == _BASE and at < file_end < stop:
+                yield file_end, True
+            yield stop, origin != _BASE or stop <= file_end
+
     def _read_base(self, part: memoryview, start: int) -> None:
-        """The base's bytes, and zeros behind its end."""
-        inside = max(min(len(part), self._base.size - start), 0)
-        if inside:
-            self._base.read_into(part[:inside], start)
-        fill_zeros(part[inside:])
+        file_end = self._base.size
+        if start + len(part) > file_end:
+            message = f"the file ends at {file_end:#x}, and nothing in its log writes all that is read"
+            raise TruncatedImageError(message, file_offset=max(start, file_end))
+        self._base.read_into(part, start)
 
     def _sector(self, index: int) -> bytes:
         """The 4 KB that a data sector and its descriptor stand for [2.3.1.4]."""

@@ -5,6 +5,7 @@ In: a path or a binary file object. Out: a `Source`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -15,12 +16,19 @@ from collections.abc import Hashable, Iterator
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
-from ..errors import TruncatedImageError
+from ..errors import TruncatedImageError, UnreadableError, VhdxError
 
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 PathOrFile: TypeAlias = "AnyPath | BinaryFile"
 
 _ZEROS = memoryview(bytes(1 << 20))
+
+# What a system reports of a bad place of the medium, and of one whose checksum is wrong.
+_MEDIUM_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in ("EIO", "ENODATA", "EILSEQ", "EREMOTEIO", "EBADMSG", "EUCLEAN")
+    if hasattr(errno, name)
+)
 
 # A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
 _OPEN_FLAGS = os.O_RDONLY
@@ -71,9 +79,9 @@ class Source(Closing):
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill the buffer with the bytes at `offset`; `TruncatedImageError` where the file has less."""
-        done = self._read_some(buffer, offset)
+        done = self._read_there(buffer, offset)
         while done < len(buffer):
-            count = self._read_some(buffer[done:], offset + done)
+            count = self._read_there(buffer[done:], offset + done)
             if count <= 0:
                 raise TruncatedImageError(
                     f"the file ends {len(buffer) - done} bytes before the end of what is read",
@@ -90,6 +98,39 @@ class Source(Closing):
         buffer = bytearray(size)
         self.read_into(memoryview(buffer), offset)
         return bytes(buffer)
+
+    def _read_there(self, buffer: memoryview, offset: int) -> int:
+        """`_read_some`, with an error that says of which file, and where."""
+        try:
+            return self._read_some(buffer, offset)
+        except VhdxError:
+            raise
+        except OSError as error:
+            if error.errno in _MEDIUM_ERRORS:
+                raise self._unreadable(error, offset) from error
+            if error.errno is not None:
+                raise OSError(error.errno, f"{error.strerror} at file offset {offset:#x}", self.name) from error
+            raise
+
+    def _unreadable(self, error: OSError, offset: int) -> UnreadableError:
+        message = f"{self.name} cannot be read: {error.strerror}"
+        found = UnreadableError(message, file_offset=offset, rule="file.unreadable", section="2.4")
+        found.filename, found.errno = self.name, error.errno
+        return found
+
+    @property
+    def whole_end(self) -> int:
+        """Up to here no byte is missing; behind it, `holds` tells."""
+        return self.size
+
+    def holds(self, offset: int, length: int) -> tuple[bool, int]:
+        """Whether the byte at `offset` is there, and for how many bytes, at most `length`, that holds."""
+        inside = min(self.size - offset, length)
+        return (True, inside) if inside > 0 else (False, length)
+
+    def holds_all(self, offset: int, length: int) -> bool:
+        """Whether all of these bytes are there."""
+        return offset + length <= self.whole_end or self.holds(offset, length) == (True, length)
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
@@ -132,9 +173,10 @@ class DescriptorSource(Source):
 
     def read_at(self, offset: int, size: int) -> bytes:
         if offset + size <= self.size and self.fd >= 0:
-            data = os.pread(self.fd, size, offset)
-            if len(data) == size:
-                return data
+            with contextlib.suppress(OSError):  # the other way says where it is
+                data = os.pread(self.fd, size, offset)
+                if len(data) == size:
+                    return data
         return super().read_at(offset, size)
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:

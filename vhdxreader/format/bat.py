@@ -11,9 +11,12 @@ import sys
 import threading
 from array import array
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 from .. import spec
+from ..errors import TruncatedImageError, VhdxError
+from ..files.partial_reads import Gap, read_around
 from ..files.source import Source
 from .rules import breach
 
@@ -21,6 +24,7 @@ _PAGE_SHIFT = 12  # entries in a page: 4096, of 8 bytes
 _PAGE_ENTRIES = 1 << _PAGE_SHIFT
 _PAGE_MASK = _PAGE_ENTRIES - 1
 _MAX_PAGES = 128  # 4 MB
+_UNKNOWN = 0xFFFF_FFFF_FFFF_FFFC  # stands for an entry that cannot be read; one that is so has a reserved state
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,36 +86,43 @@ class Bat:
     """Entries of the BAT as 64-bit words; those of payload blocks in pages that are read when first asked for, of which
     at most 4 MB are kept.
 
-    Safe for threads.
+    The region has `length` bytes, all that are needed if None. An entry raises if it is not there, or cannot be read:
+    `CorruptImageError` behind the region's end, `TruncatedImageError` where the file ends before it, `OSError` where
+    the medium fails. Safe for threads.
     """
 
-    def __init__(self, source: Source, offset: int, geometry: Geometry) -> None:
+    def __init__(self, source: Source, offset: int, geometry: Geometry, length: int | None = None) -> None:
         self.geometry = geometry
         self.offset = offset
         self._source = source
+        self._end = offset + geometry.entries * spec.BAT_ENTRY_SIZE
+        if length is not None:
+            self._end = min(self._end, offset + length)
         self._ratio = geometry.chunk_ratio
         self._blocks = geometry.payload_blocks
         self._pages: dict[int, array[int]] = {}
+        self._gaps: dict[int, list[Gap]] = {}  # of those pages that have some
         self._lock = threading.Lock()
 
     def word(self, index: int) -> int:
-        """The entry at `index`; `TruncatedImageError` where the file ends before it."""
+        """The entry at `index`."""
         is_bitmap, number = self.geometry.block_at(index)
         if not is_bitmap and number < self._blocks:
             return self.payload(number)
-        if self.entry_offset(index + 1) > self._source.size:
-            raise self._past_end(index)
-        return self.words(index, 1)[0]
+        words, gaps = self.read(index, 1)
+        if gaps:
+            raise self._error(index, gaps[0])
+        return words[0]
 
     def payload(self, block: int) -> int:
-        """The entry of payload block `block`; `TruncatedImageError` where the file ends before it."""
+        """The entry of payload block `block`."""
         page = self._pages.get(block >> _PAGE_SHIFT)
         if page is None:
             page = self._load(block >> _PAGE_SHIFT)
-        try:
-            return page[block & _PAGE_MASK]
-        except IndexError:
-            raise self._past_end(self.geometry.payload_index(block)) from None
+        word = page[block & _PAGE_MASK]
+        if word == _UNKNOWN:
+            self._raise_problem(block)
+        return word
 
     def alike(self, block: int, count: int, step: int) -> int:
         """How many blocks behind `block`, at most `count`, have entries of which each is the one before plus `step`.
@@ -130,47 +141,85 @@ class Bat:
             (i for i, (word, other) in enumerate(zip(behind, wanted, strict=True)) if word != other), len(behind)
         )
 
-    def words(self, first: int, count: int) -> array[int]:
-        """Entries `first` to `first + count`, not kept."""
-        data = self._source.read_at(self.entry_offset(first), count * spec.BAT_ENTRY_SIZE)
-        words = array("Q", data)
+    def read(self, first: int, count: int) -> tuple[array[int], list[Gap]]:
+        """Entries `first` to `first + count`, not kept, and the gaps between those that are there and can be read. In a
+        gap they are 0."""
+        start, end = self.entry_offset(first), self.entry_offset(first + count)
+        inside = max(min(end, self._end) - start, 0)
+        data, gaps = read_around(self._source, start, inside)
+        if start + inside < end:
+            message = f"the BAT region ends at {self._end:#x}, before an entry that is needed"
+            gaps.append(Gap(start + inside, end, breach("bat.too_small", message, start + inside)))
+        words = array("Q", data.ljust(end - start, b"\0"))
         if sys.byteorder == "big":
             words.byteswap()
+        return words, gaps
+
+    def words(self, first: int, count: int) -> array[int]:
+        """Entries `first` to `first + count`, not kept."""
+        words, gaps = self.read(first, count)
+        if gaps:
+            raise self._error(first, gaps[0])
         return words
 
-    def pages(self, count: int) -> Iterator[tuple[int, array[int]]]:
-        """The first `count` entries in pages that are not kept, each with the index of its first entry; fewer where the
-        file ends before."""
-        count = min(count, self._readable())
+    def pages(self, count: int) -> Iterator[tuple[int, array[int], list[Gap]]]:
+        """The first `count` entries in pages that are not kept: the index of the first, entries, gaps as `read` has
+        them; fewer where the region or the file ends before."""
+        count = min(count, max(min(self._end, self._source.size) - self.offset, 0) // spec.BAT_ENTRY_SIZE)
         for first in range(0, count, _PAGE_ENTRIES):
-            yield first, self.words(first, min(_PAGE_ENTRIES, count - first))
+            yield first, *self.read(first, min(_PAGE_ENTRIES, count - first))
 
     def count_present(self) -> int:
         """How many payload blocks have space in the file; reads the whole table, a page at a time."""
         return sum(
             word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT
             for number in range(-(-self._blocks // _PAGE_ENTRIES))
-            for word in filter(None, self._payload_words(*self._page_range(number)))
+            for word in filter(None, self._without_bitmaps(self.words(*self._page_range(number)), number))
         )
+
+    def present(self, limit: int) -> Iterator[tuple[int, int]]:
+        """Number and entry of each payload block that has space in the file, of the first `limit` blocks, a page at a
+        time. Entries that cannot be read are left out."""
+        for number in range(-(-min(self._blocks, limit) // _PAGE_ENTRIES)):
+            words, _ = self.read(*self._page_range(number))
+            for block, word in enumerate(self._without_bitmaps(words, number), number << _PAGE_SHIFT):
+                if word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT:
+                    yield block, word
+
+    def forget(self, block: int) -> None:
+        """Read the entry of payload block `block` anew when it is asked for next."""
+        with self._lock:
+            self._drop(block >> _PAGE_SHIFT)
 
     def entry_offset(self, index: int) -> int:
         """File offset of the entry at `index`."""
         return self.offset + index * spec.BAT_ENTRY_SIZE
 
     def _load(self, number: int) -> array[int]:
-        """Page `number`, short where the file ends in it."""
+        """Page `number`, with `_UNKNOWN` for what is in a gap."""
         first, count = self._page_range(number)
-        inside = self._readable() - first
-        page = self._payload_words(first, min(count, inside)) if inside > 0 else array("Q")
+        words, gaps = self.read(first, count)
+        for gap in gaps:
+            start, end = self._indexes(gap)
+            start, end = max(start - first, 0), min(end - first, count)
+            words[start:end] = array("Q", [_UNKNOWN]) * (end - start)
+        page = self._without_bitmaps(words, number)
         with self._lock:
             while len(self._pages) >= _MAX_PAGES:
-                del self._pages[next(iter(self._pages))]
+                self._drop(next(iter(self._pages)))
+            if gaps:
+                self._gaps[number] = gaps
             self._pages[number] = page
         return page
 
-    def _readable(self) -> int:
-        """How many entries would have room up to the file's end."""
-        return max(self._source.size - self.offset, 0) // spec.BAT_ENTRY_SIZE
+    def _drop(self, number: int) -> None:
+        self._pages.pop(number, None)
+        self._gaps.pop(number, None)
+
+    def _indexes(self, gap: Gap) -> tuple[int, int]:
+        """The entries of which a gap has a byte: the first, and the one behind the last."""
+        size = spec.BAT_ENTRY_SIZE
+        return (gap.start - self.offset) // size, -((self.offset - gap.end) // size)
 
     def _page_range(self, number: int) -> tuple[int, int]:
         """The first entry of page `number`, and how many its payload blocks stretch over."""
@@ -178,13 +227,23 @@ class Bat:
         first = self.geometry.payload_index(block)
         return first, self.geometry.payload_index(min(block + _PAGE_ENTRIES, self._blocks) - 1) + 1 - first
 
-    def _payload_words(self, first: int, count: int) -> array[int]:
-        """Entries `first` to `first + count` without those of sector bitmap blocks."""
-        words = self.words(first, count)
+    def _without_bitmaps(self, words: array[int], number: int) -> array[int]:
+        """The entries of page `number` without those of sector bitmap blocks."""
+        first, _ = self._page_range(number)
         del words[self._ratio - first % (self._ratio + 1) :: self._ratio + 1]
         return words
 
-    def _past_end(self, index: int) -> Exception:
+    def _raise_problem(self, block: int) -> None:
+        """Say why an entry is not known; nothing where it only looks so."""
+        number, index = block >> _PAGE_SHIFT, self.geometry.payload_index(block)
+        for gap in self._gaps.get(number, ()):
+            start, end = self._indexes(gap)
+            if start <= index < end:
+                raise self._error(index, gap)
+
+    def _error(self, index: int, gap: Gap) -> VhdxError:
+        if not isinstance(gap.error, TruncatedImageError):
+            return copy(gap.error)
         return breach("region.past_end", f"the file ends before BAT entry {index}", self.entry_offset(index))
 
 

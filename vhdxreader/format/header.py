@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from .. import spec
+from ..errors import UnreadableError
 from ..files.source import Source
 from . import grammar
 from .rules import Findings
@@ -53,13 +54,18 @@ def is_vhdx(source: Source) -> bool:
 
 def read_creator(source: Source, findings: Findings) -> str:
     """The Creator text of the file type identifier, diagnostic only: what cannot be decoded is replaced [2.2.1]."""
-    if not is_vhdx(source):
+    try:
+        has_signature = is_vhdx(source)
+        data = source.read_at(0, min(source.size, spec.IDENTIFIER_SIZE))
+    except UnreadableError as error:
+        findings.add_unreadable(error)
+        return ""
+    if not has_signature:
         if any(copy.value is not None for copy in read_headers(source)):
             message = f'{source.name} does not begin with "vhdxfile", but valid headers follow'
             findings.add("identifier.damaged", message, 0)
         else:
             findings.add("identifier.signature", not_vhdx_message(source), 0)
-    data = source.read_at(0, min(source.size, spec.IDENTIFIER_SIZE))
     text = data[len(spec.IDENTIFIER_SIGNATURE) :].decode("utf-16-le", "replace")
     return text.partition("\0")[0]
 

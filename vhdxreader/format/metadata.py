@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from .. import spec
-from ..errors import TruncatedImageError
+from ..errors import TruncatedImageError, UnreadableError
+from ..files.partial_reads import read_around
 from ..files.source import Source
 from . import grammar
 from .overlaps import Span, report_overlaps
@@ -132,6 +133,9 @@ def read_table(source: Source, region: Region, findings: Findings) -> tuple[Meta
     except TruncatedImageError as error:
         findings.add("metadata.truncated", f"the metadata table is not whole: {error.message}", error.file_offset)
         return None
+    except UnreadableError as error:
+        findings.add_unreadable(error)
+        data, _ = read_around(source, region.offset, size)  # what is zeros now, lists no item
     raw = grammar.decode("MetadataTable", data, region.offset)
     if raw.magic != spec.METADATA_SIGNATURE:
         message = f"the metadata table's signature is {raw.magic!r}, not {spec.METADATA_SIGNATURE!r}"
@@ -258,4 +262,6 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     except TruncatedImageError as error:
         rule = "metadata.truncated" if kind.needed else "metadata.truncated_unneeded"
         findings.add(rule, f"{kind.name} is not whole: {error.message}", error.file_offset)
-        return None
+    except UnreadableError as error:
+        findings.add_unreadable(error)
+    return None

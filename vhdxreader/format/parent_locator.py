@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from .. import spec
-from ..errors import TruncatedImageError
+from ..errors import TruncatedImageError, UnreadableError
 from ..files.source import Source
 from . import grammar
 from .metadata import MetadataItem
@@ -75,7 +75,9 @@ def _read_item(source: Source, item: MetadataItem, findings: Findings) -> bytes 
         return source.read_at(item.offset, item.length)
     except TruncatedImageError as error:
         findings.add("metadata.truncated", f"{item.name} is not whole: {error.message}", error.file_offset)
-        return None
+    except UnreadableError as error:
+        findings.add_unreadable(error)
+    return None
 
 
 def _decode_entries(

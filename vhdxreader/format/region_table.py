@@ -70,7 +70,7 @@ def choose_table(copies: tuple[Copy[RegionTable], Copy[RegionTable]], findings: 
     return first.value or second.value
 
 
-def find_regions(table: RegionTable, file_size: int, findings: Findings) -> dict[UUID, Region]:
+def find_regions(table: RegionTable, source: Source, findings: Findings) -> dict[UUID, Region]:
     """The known regions by GUID, after the rules for the table and all its entries. Absent ones only where `findings`
     does not raise."""
     if table.entry_count > spec.MAX_REGION_ENTRIES:
@@ -87,7 +87,7 @@ def find_regions(table: RegionTable, file_size: int, findings: Findings) -> dict
             findings.add(rule, f"region {region.name} is listed again", region.entry_offset)
             continue
         seen.add(region.guid)
-        _validate_region(region, file_size, findings)
+        _validate_region(region, source, findings)
         if region.is_known:
             known[region.guid] = region
     for guid, name in spec.REGION_NAMES.items():
@@ -102,15 +102,15 @@ def validate_overlaps(regions: Iterable[Region], log: Span | None, findings: Fin
     report_overlaps(spans if log is None else [*spans, log], "region.overlap", findings)
 
 
-def _validate_region(region: Region, file_size: int, findings: Findings) -> None:
+def _validate_region(region: Region, source: Source, findings: Findings) -> None:
     at = region.entry_offset
     aligned = region.offset % spec.MB == 0 and region.length % spec.MB == 0
     if not aligned or region.offset < spec.HEADER_SECTION_SIZE or region.length == 0:
         rule = "region.location" if region.is_known else "region.location_unknown"
         findings.add(rule, f"region {region.name} is said to be {region.length:#x} bytes at {region.offset:#x}", at)
-    if region.end > file_size:
+    if not source.holds_all(region.offset, region.length):
         rule = "region.past_end" if region.is_known else "region.past_end_unknown"
-        findings.add(rule, f"region {region.name} ends at {region.end:#x}, the file at {file_size:#x}", at)
+        findings.add(rule, f"region {region.name} ends at {region.end:#x}, the file at {source.whole_end:#x}", at)
     if region.is_known:
         if not region.required:
             findings.add("region.not_required", f"region {region.name} is not marked required", at)

@@ -22,6 +22,7 @@ from ..errors import (
     ParentNotFoundError,
     Severity,
     TruncatedImageError,
+    UnreadableError,
     UnsupportedImageError,
     VhdxError,
 )
@@ -59,18 +60,24 @@ class Findings:
     def __init__(self, *, strict: bool = True, keep: int = sys.maxsize, filename: str | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self._found: list[Finding] = []
-        self._strict = strict
+        self.strict = strict
         self._keep = keep
         self._filename = filename
 
     def add(self, rule_id: str, message: str, offset: int | None = None) -> None:
         """Record a breach of the rule `rule_id` at file offset `offset`, or raise its error."""
         rule = RULES[rule_id]
-        if self._strict and rule.effect is Effect.REFUSE:
+        if self.strict and rule.effect is Effect.REFUSE:
             raise breach(rule_id, message, offset, self._filename)
         self.counts[rule_id] += 1
         if self.counts[rule_id] <= self._keep:
             self._found.append(finding(rule_id, message, offset, self._filename))
+
+    def add_unreadable(self, error: UnreadableError) -> None:
+        """Record that the medium does not give a structure, or raise that."""
+        if self.strict:
+            raise error
+        self.add("file.unreadable", error.message, error.file_offset)
 
     def has_enough(self, rule_id: str) -> bool:
         """Whether no more findings of a rule are kept; if so, one more breach of it was counted."""
@@ -130,6 +137,7 @@ _RULES = (
     _refuse("identifier.damaged", "2.2.1", CorruptImageError, 'the file begins with "vhdxfile"; valid headers follow'),
     _info("file.size", "2.2", "the file's length is a multiple of 1 MB"),
     _warn("header.truncated", "2.2.2", "both headers lie inside the file", _OTHER_COPY),
+    _warn("header.unreadable", "2.2.2", "the medium gives both headers", _OTHER_COPY),
     _warn("header.signature", "2.2.2", 'a header begins with "head"', _OTHER_COPY),
     _warn("header.checksum", "2.2.2", "a header's checksum is right", _OTHER_COPY),
     _refuse("header.none_valid", "2.2.2", CorruptImageError, "one header at least is valid"),
@@ -179,6 +187,12 @@ _RULES = (
         "the file is as long as the FlushedFileOffset of the active sequence's head",
     ),
     _refuse("log.too_many_ranges", "2.3.3", DirtyLogError, "the log zeroes at most 2097152 separate ranges, our limit"),
+    _warn(
+        "log.file_short",
+        "2.3.1.1",
+        "the file is as long as the LastFileOffset of the active sequence's head",
+        "present blocks that lie behind its end, if any, are not there: probably a copy cut short",
+    ),
     _info("log.file_offsets", "2.3.1.1", "FlushedFileOffset and LastFileOffset are multiples of 1 MB"),
     _warn("log.entry_length", "2.3.1.1", "an entry is as long as its descriptors and data sectors", _ENTRY_LEFT_OUT),
     _warn("log.target_header", "2.3.1", "an entry targets nothing below the region tables", _ENTRY_LEFT_OUT),
@@ -186,6 +200,7 @@ _RULES = (
     _warn("log.reserved", "2.3.1", "reserved fields of log entries are zero"),
     # Region tables
     _warn("region_table.truncated", "2.2.3", "both region tables lie inside the file", _OTHER_COPY),
+    _warn("region_table.unreadable", "2.2.3", "the medium gives both region tables", _OTHER_COPY),
     _warn("region_table.signature", "2.2.3.1", 'a region table begins with "regi"', _OTHER_COPY),
     _warn("region_table.checksum", "2.2.3.1", "a region table's checksum is right", _OTHER_COPY),
     _refuse("region_table.none_valid", "2.2.3", CorruptImageError, "one region table at least is valid"),
@@ -366,14 +381,13 @@ _RULES = (
         "the file does not end with its last structure while blocks lie behind",
         "a skeleton, or a copy cut short: the content of these blocks is not there",
     ),
-    # The error is that of the file system.
     Rule(
         "file.unreadable",
         "2.4",
         Severity.ERROR,
         Effect.READ,
-        None,
-        "the bytes of all blocks can be read from the file",
+        UnreadableError,
+        "the medium gives all bytes of structures and blocks",
         "what cannot be read is lost",
     ),
 )

@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from copy import copy
 
 from .. import spec
+from ..errors import TruncatedImageError, VhdxError
+from ..files.partial_reads import Gap, read_around
 from ..files.source import Source
 from .bat import Bat
 from .overlaps import Span, collision
@@ -33,6 +36,7 @@ class SectorBitmaps:
         self._sector_size = bat.geometry.sector_size
         self.page_span = _PAGE_BITS * self._sector_size  # bytes of the virtual disk
         self._pages: dict[int, bytes] = {}
+        self._gaps: dict[int, list[Gap]] = {}  # of those pages that have some, in bits
         self._lock = threading.Lock()
 
     def run_at(self, offset: int, length: int) -> tuple[bool, int]:
@@ -40,16 +44,18 @@ class SectorBitmaps:
         that holds; it ends early at multiples of `page_span`.
 
         `CorruptImageError` where the sector bitmap block cannot serve, `TruncatedImageError` where the file ends
-        before the sector's bit.
+        before the sector's bit, `OSError` where the medium does not give it.
         """
         sector, within = divmod(offset, self._sector_size)
         number, bit = divmod(sector, _PAGE_BITS)
         page = self._pages.get(number)
         if page is None:
             page = self._load(number)
-        if bit >= 8 * len(page):
-            raise self._past_end(offset)
-        present, count = _alike(page, bit, -(-(within + length) // self._sector_size))
+        limit = -(-(within + length) // self._sector_size)
+        if number in self._gaps:
+            limit = self._before_gap(number, bit, limit)
+        present, count = _alike(page, bit, limit)
+        count = min(count, limit)
         return present, min(length, count * self._sector_size - within)
 
     def absent(self, offset: int, length: int) -> list[tuple[int, int]] | None:
@@ -59,7 +65,7 @@ class SectorBitmaps:
         number, first = divmod(sector, _PAGE_BITS)
         count = -(-(within + length) // self._sector_size)
         page = self._pages.get(number) or self._load(number)
-        if first + count > 8 * len(page):
+        if first + count > 8 * len(page) or number in self._gaps:
             return None
         bits = int.from_bytes(page[first // 8 : (first + count + 7) // 8], "little") >> first % 8
         text = f"{bits & (1 << count) - 1:0{count}b}"[::-1]
@@ -69,16 +75,44 @@ class SectorBitmaps:
             for zeros in re.finditer("0+", text)
         ]
 
+    def unreadable_run(self, offset: int, length: int) -> int:
+        """For how many bytes from `offset` on, at most `length`, the reason holds for which `run_at` raised there."""
+        sector, within = divmod(offset, self._sector_size)
+        number, bit = divmod(sector, _PAGE_BITS)
+        gap = next((gap for gap in self._gaps.get(number, ()) if gap.start <= bit < gap.end), None)
+        return length if gap is None else min(length, (gap.end - bit) * self._sector_size - within)
+
+    def forget(self, offset: int) -> None:
+        """Read the bit of the sector at `offset` of the virtual disk anew when it is asked for next."""
+        with self._lock:
+            self._drop(offset // self.page_span)
+
     def _load(self, number: int) -> bytes:
-        """Page `number` of all bitmaps, counted from the virtual disk's first sector; short if the file ends in it."""
-        block = self._locate(number * self.page_span)
-        start = min(block + number * _PAGE_SIZE % spec.SECTOR_BITMAP_SIZE, self._source.size)
-        page = self._source.read_at(start, min(_PAGE_SIZE, self._source.size - start))
+        """Page `number` of all bitmaps, counted from the virtual disk's first sector."""
+        start = self._locate(number * self.page_span) + number * _PAGE_SIZE % spec.SECTOR_BITMAP_SIZE
+        page, gaps = read_around(self._source, start, _PAGE_SIZE)
         with self._lock:
             while len(self._pages) >= _MAX_PAGES:
-                del self._pages[next(iter(self._pages))]
+                self._drop(next(iter(self._pages)))
+            if gaps:
+                self._gaps[number] = [
+                    Gap(8 * (gap.start - start), 8 * (gap.end - start), self._error(number, gap)) for gap in gaps
+                ]
             self._pages[number] = page
         return page
+
+    def _drop(self, number: int) -> None:
+        self._pages.pop(number, None)
+        self._gaps.pop(number, None)
+
+    def _before_gap(self, number: int, bit: int, limit: int) -> int:
+        """How many bits from `bit` on, at most `limit`, can be read; raises where the first cannot."""
+        for gap in self._gaps.get(number, ()):
+            if gap.start <= bit < gap.end:
+                raise copy(gap.error)
+            if bit < gap.start:
+                return min(limit, gap.start - bit)
+        return limit
 
     def _locate(self, offset: int) -> int:
         """File offset of the sector bitmap block for the virtual disk's byte at `offset`."""
@@ -95,10 +129,12 @@ class SectorBitmaps:
             raise breach("bitmap.overlap", message, entry_offset)
         return start
 
-    def _past_end(self, offset: int) -> Exception:
-        block, end = self._locate(offset), self._source.size
-        message = f"a sector bitmap block lies at {block:#x}, but the file ends at {end:#x}"
-        return breach("bitmap.past_end", message, max(block, end))
+    def _error(self, number: int, gap: Gap) -> VhdxError:
+        if not isinstance(gap.error, TruncatedImageError):
+            return gap.error
+        block = self._locate(number * self.page_span)
+        message = f"a sector bitmap block lies at {block:#x}, but the file ends at {self._source.whole_end:#x}"
+        return breach("bitmap.past_end", message, gap.start)
 
 
 def _alike(bits: bytes, first: int, limit: int) -> tuple[bool, int]:

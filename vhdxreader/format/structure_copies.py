@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from ..errors import UnreadableError
 from ..files.source import Source
 from .checksum import checksum, stored_checksum
 from .rules import Findings
@@ -62,9 +63,12 @@ def _read_copy(source: Source, place: Place, number: int, offset: int, decode: C
     def bad(rule: str, problem: str) -> Copy[T]:
         return Copy(number, offset, None, rule=f"{place.rules}.{rule}", problem=problem)
 
-    if offset + place.size > source.size:
-        return bad("truncated", f"the file ends at {source.size:#x}, before its last byte")
-    data = source.read_at(offset, place.size)
+    if not source.holds_all(offset, place.size):
+        return bad("truncated", f"the file ends at {source.whole_end:#x}, before its last byte")
+    try:
+        data = source.read_at(offset, place.size)
+    except UnreadableError as error:
+        return bad("unreadable", f"it cannot be read: {error.message}")
     if not data.startswith(place.signature):
         return bad("signature", f"its signature is {data[:4]!r}, not {place.signature!r}")
     stored, computed = stored_checksum(data), checksum(data)

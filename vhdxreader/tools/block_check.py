@@ -6,11 +6,14 @@ is taken is one bit for each megabyte of the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .. import spec
 from ..disk.address_map import AddressMap
+from ..disk.space_map import MAX_TRACKED, SpaceMap
+from ..errors import TruncatedImageError
+from ..files.partial_reads import Gap, fill_around
 from ..files.source import Source
 from ..format.bat import Bat
 from ..format.overlaps import collision
@@ -20,39 +23,9 @@ from ..format.rules import Findings
 Progress = Callable[[int, int], object]
 
 _PAGE_ENTRIES = 4096
-_MAX_TRACKED = 128 * spec.TB  # of the file: 16 MB of bits; the largest virtual disk needs little more than half of it
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
 _PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
 _FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
-
-
-class SpaceMap:
-    """Which megabytes of the file are taken, one bit each."""
-
-    def __init__(self, file_size: int) -> None:
-        self._end = min(-(-file_size // spec.MB), _MAX_TRACKED // spec.MB)
-        self._bits = bytearray(-(-self._end // 8))
-
-    def take(self, start: int, end: int) -> bool:
-        """Take the bytes from `start` up to `end`, in whole megabytes; whether all of them were free until now."""
-        first, last = start // spec.MB, min(-(-end // spec.MB), self._end)
-        if first >= last:
-            return True
-        where = slice(first // 8, (last + 7) // 8)
-        taken = int.from_bytes(self._bits[where], "little")
-        wanted = (1 << last - first) - 1 << first % 8
-        self._bits[where] = (taken | wanted).to_bytes(where.stop - where.start, "little")
-        return not taken & wanted
-
-    def free(self, start: int, end: int) -> Iterator[int]:
-        """Where the megabytes from `start` up to `end` begin that are not taken."""
-        for number in range(start // spec.MB, min(-(-end // spec.MB), self._end)):
-            if not self._bits[number >> 3] >> (number & 7) & 1:
-                yield number * spec.MB
-
-    def taken(self) -> int:
-        """How many bytes are taken, in whole megabytes."""
-        return int.from_bytes(self._bits, "little").bit_count() * spec.MB
 
 
 @dataclass(slots=True)
@@ -80,7 +53,6 @@ class BlockWalk:
         self._occupied_end = max(span.end for span in address_map.occupied)
         self._awaited = -1  # index of the sector bitmap entry that the last partially present block needs
         geometry = self._bat.geometry
-        self._file_size = source.size
         self._block_size = geometry.block_size
         self._payload_blocks = geometry.payload_blocks
         self._chunk_ratio = geometry.chunk_ratio
@@ -92,12 +64,13 @@ class BlockWalk:
 
     def run(self, *, deep: bool, progress: Progress | None) -> None:
         """Look at every entry; with `deep` also read every byte that a block has in the file."""
-        if self._source.size > _MAX_TRACKED:
+        if self._source.size > MAX_TRACKED:
             message = f"the file has {self._source.size:#x} bytes; overlaps are looked for in the first 128 TB"
-            self._findings.add("file.untracked", message, _MAX_TRACKED)
+            self._findings.add("file.untracked", message, MAX_TRACKED)
         buffer = memoryview(bytearray(spec.MB)) if deep else None
         for first in range(0, self.entries, _PAGE_ENTRIES):
-            words = self._bat.words(first, min(_PAGE_ENTRIES, self.entries - first))
+            words, gaps = self._bat.read(first, min(_PAGE_ENTRIES, self.entries - first))
+            self._add_unreadable(gaps)
             if any(words) or first <= self._awaited:
                 self._page(first, words, buffer)
             if progress is not None:
@@ -131,7 +104,7 @@ class BlockWalk:
             self._findings.add(error.rule or rule, error.message, error.file_offset)
         if state < _FULLY_PRESENT:
             return
-        if not rule and start + size > self._file_size:
+        if not rule and not self._source.holds_all(start, size):
             message = f"payload block {block}, the last, ends with the virtual disk"
             self._add("payload.short_last", message, index)
         if state == _PARTIALLY_PRESENT and self._has_parent:
@@ -150,7 +123,7 @@ class BlockWalk:
             return "payload.partially_present"
         if start < self._occupied_end and collision(self._map.occupied, start, end):
             return "payload.overlap"
-        return "payload.past_end" if end > self._file_size else ""
+        return "" if self._source.holds_all(start, end - start) else "payload.past_end"
 
     def _bitmap(self, chunk: int, index: int, word: int, buffer: memoryview | None) -> None:
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
@@ -166,9 +139,9 @@ class BlockWalk:
             if (span := collision(self._map.occupied, start, end)) is not None:
                 rule = "bitmap.overlap" if needed else "bitmap.unneeded"
                 self._add(rule, f"{name} lies at {start:#x}, on the {span.name}", index)
-            elif end > self._file_size:
+            elif not self._source.holds_all(start, end - start):
                 rule = "bitmap.past_end" if needed else "bitmap.unneeded"
-                self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._file_size:#x}", index)
+                self._add(rule, f"{name} lies at {start:#x}, but the file ends at {self._source.whole_end:#x}", index)
             self.totals.bitmap_blocks += 1
             if buffer is not None:
                 self._read(start, end, buffer)
@@ -180,16 +153,18 @@ class BlockWalk:
             self._add("block.shared", f"{name} at {start:#x} lies on another block or an unknown region", index)
 
     def _read(self, start: int, end: int, buffer: memoryview) -> None:
-        """Read what the file has of a block and was not read yet; what cannot be read is a finding."""
-        end = min(end, self._file_size)
+        """Read what the file has of a block and was not read yet."""
         for at in self._space.free(start, end):
             part = buffer[: end - at]
-            try:
-                self._source.read_into(part, at)
-            except OSError as error:
-                self._findings.add("file.unreadable", f"{len(part)} bytes cannot be read: {error}", at)
-            else:
-                self.totals.bytes_read += len(part)
+            gaps = list(fill_around(self._source, part, at))
+            self._add_unreadable(gaps)
+            self.totals.bytes_read += len(part) - sum(gap.end - gap.start for gap in gaps)
+
+    def _add_unreadable(self, gaps: list[Gap]) -> None:
+        """What the medium does not give; what the file does not have, its own rules say."""
+        for gap in gaps:
+            if not isinstance(gap.error, TruncatedImageError):
+                self._findings.add("file.unreadable", f"{gap.end - gap.start} bytes: {gap.error.message}", gap.start)
 
     def _add(self, rule: str, message: str, index: int) -> None:
         self._findings.add(rule, message, self._bat.entry_offset(index))

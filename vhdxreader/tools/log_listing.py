@@ -158,7 +158,7 @@ class _Layout:
 
 def _blocks(bat: Bat) -> Iterator[int]:
     """The blocks that are in the file: the megabyte where each begins, and behind it, in the lower bits, its index."""
-    for first, words in bat.pages(bat.geometry.entries):
+    for first, words, _ in bat.pages(bat.geometry.entries):
         for index, word in enumerate(words, first):
             if word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT:  # a present bitmap's state is the same
                 yield (word & spec.FILE_OFFSET_MASK) // spec.MB << _INDEX_BITS | index

@@ -18,7 +18,6 @@ from ..format.bat import Bat
 from ..format.log_replay import LogMode
 
 _PIECE = spec.MB
-_LOOKED_AT = 1 << 20  # BAT entries; to look at all of the largest table would take seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +68,14 @@ def ends_with_structures(found: Structures | VhdxImage, file_size: int, *, bitma
 def lacks_payload(image: VhdxImage) -> bool:
     """Whether the file ends with its last structure, and a block lies behind, or what a log that is not replayed needs.
 
-    Looks at the first million BAT entries only.
+    Looks at the first million payload blocks only.
     """
     if not ends_with_structures(image, image.file_size):
         return False
     log = image.log
     if log is not None and log.active is not None and not log.is_replayed:
         return image.file_size < log.active.head.flushed_file_offset
-    return any(
-        word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT and word & spec.FILE_OFFSET_MASK >= image.file_size
-        for _, words in image.bat.pages(min(image.geometry.entries, _LOOKED_AT))
-        for word in filter(None, words)
-    )
+    return image.map.count_missing() > 0
 
 
 def _ends(found: Structures | VhdxImage, file_size: int, bitmaps: bool) -> Iterator[tuple[int, str]]:
@@ -99,9 +94,10 @@ def _ends(found: Structures | VhdxImage, file_size: int, bitmaps: bool) -> Itera
 def _bitmap_ends(bat: Bat, file_size: int) -> Iterator[tuple[int, str]]:
     for chunk in range(bat.geometry.bitmap_blocks):
         index = bat.geometry.bitmap_index(chunk)
-        if bat.entry_offset(index + 1) > file_size:
+        words, gaps = bat.read(index, 1)
+        if gaps:
             return
-        word = bat.word(index)
+        word = words[0]
         end = (word & spec.FILE_OFFSET_MASK) + spec.SECTOR_BITMAP_SIZE
         if word & spec.STATE_MASK == spec.BitmapState.PRESENT and end <= file_size:
             yield end, f"sector bitmap block {chunk}"

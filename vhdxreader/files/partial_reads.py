@@ -1,0 +1,90 @@
+"""Reads that go on behind what cannot be read: bad places of the medium, and bytes that the file does not have.
+
+In: a source. Out: the bytes that can be had, and the gaps between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import TruncatedImageError, UnreadableError, VhdxError
+from .source import Source, fill_zeros
+
+SECTOR = 512
+"""A medium gives its bytes in sectors, of 512 at least."""
+
+# After a failure, what is tried next: each read of a bad place can take seconds.
+_STEPS = (64 << 10, 4 << 10, SECTOR)
+
+
+class Gap(NamedTuple):
+    """The bytes of the file from `start` up to `end` cannot be read, for the reason `error`.
+
+    It is a `TruncatedImageError` where the file does not have them.
+    """
+
+    start: int
+    end: int
+    error: VhdxError
+
+
+def read_around(source: Source, offset: int, size: int) -> tuple[bytes, list[Gap]]:
+    """The `size` bytes at `offset`, with zeros for what is in a gap, and the gaps in order. For sizes that are bounded:
+    they are allocated, whatever the file's size."""
+    buffer = bytearray(size)
+    gaps = list(fill_around(source, memoryview(buffer), offset))
+    return bytes(buffer), gaps
+
+
+def fill_around(source: Source, view: memoryview, offset: int) -> Iterator[Gap]:
+    """Fill the buffer with the bytes at `offset`, gaps with zeros; each gap comes as it is met, down to the sector.
+
+    Another `OSError` where the file cannot be read for another reason.
+    """
+    last: Gap | None = None
+    for gap in _gaps(source, view, offset):
+        if last is not None and last.end == gap.start and type(last.error) is type(gap.error):
+            last = Gap(last.start, gap.end, last.error)
+            continue
+        if last is not None:
+            yield last
+        last = gap
+    if last is not None:
+        yield last
+
+
+def _gaps(source: Source, view: memoryview, offset: int) -> Iterator[Gap]:
+    at, end = offset, offset + len(view)
+    while at < end:
+        held, length = source.holds(at, end - at)
+        part = view[at - offset : at - offset + length]
+        if held:
+            yield from _bad_places(source, part, at)
+        else:
+            fill_zeros(part)
+            message = f"{length} bytes are expected, but the file ends at {source.whole_end:#x}"
+            yield Gap(at, at + length, TruncatedImageError(message, file_offset=at))
+        at += length
+
+
+def _bad_places(source: Source, view: memoryview, offset: int) -> Iterator[Gap]:
+    end = offset + len(view)
+    try:
+        source.read_into(view, offset)
+    except (TruncatedImageError, UnreadableError) as error:
+        if offset // SECTOR == (end - 1) // SECTOR:
+            fill_zeros(view)
+            yield Gap(offset, end, error)
+            return
+        step = next(step for step in _STEPS if step < len(view) or step == SECTOR)
+        for start, stop in _aligned(offset, end, step):
+            yield from _bad_places(source, view[start - offset : stop - offset], start)
+
+
+def _aligned(start: int, end: int, step: int) -> Iterator[tuple[int, int]]:
+    """A range cut at multiples of `step`."""
+    while start < end:
+        stop = min(start // step * step + step, end)
+        yield start, stop
+        start = stop
