@@ -18,19 +18,17 @@ from collections.abc import Callable, Iterable, Mapping
 from ctypes.util import find_library
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any
 
-from .. import PartitionStream, VhdxError, VirtualDisk
+from .. import VhdxError, VirtualDisk
+from .disk_files import FINDINGS, File, as_text, disk_files
 
 _log = logging.getLogger("vhdxreader.fuse")
 
-FINDINGS = "findings.txt"
 MAX_IDLE = 64
 """Images that stay open while nobody has a file of theirs open."""
 
 _THREADS = 16
-
-File: TypeAlias = "VirtualDisk | PartitionStream | bytes"
 
 
 class FuseMissingError(Exception):
@@ -188,27 +186,14 @@ def _open(opener: Callable[[], VirtualDisk]) -> _Image:
     try:
         disk = opener()
     except (OSError, VhdxError) as error:
-        return _Image({FINDINGS: _text([f"error: the image cannot be opened: {error}"])}, None, 0)
-    files: dict[str, File] = {"disk.raw": disk}
-    findings = [f"{image.name}: {finding}" for image in disk.images for finding in image.findings]
-    try:
-        table = disk.partitions()
-        findings += [str(finding) for finding in table.findings]
-        parts = [part for part in table.partitions if not part.extended]
-        files |= {f"partition{part.number}.raw": PartitionStream(disk, part) for part in parts}
-    except OSError as error:
-        findings.append(f"error: the partition table cannot be read: {error}")
+        return _Image({FINDINGS: as_text([f"error: the image cannot be opened: {error}"])}, None, 0)
     path = disk.image.path
-    return _Image({**files, FINDINGS: _text(findings)}, disk, os.stat(path).st_mtime_ns if path else 0)
+    return _Image(disk_files(disk), disk, os.stat(path).st_mtime_ns if path else 0)
 
 
 def _close(image: _Image) -> None:
     if image.disk is not None:
         image.disk.close()
-
-
-def _text(lines: Iterable[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
 def _status(mode: int, size: int, modified: int) -> dict[str, int]:
