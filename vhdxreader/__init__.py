@@ -21,6 +21,7 @@ from .errors import (
     CorruptImageError,
     DirtyLogError,
     Finding,
+    ImageChangedError,
     NotVhdxError,
     ParentError,
     ParentMismatchError,
@@ -56,6 +57,7 @@ _LATER = {
     "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest", "find_images"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
     "tools.measure": ["FileUse", "Measurement", "measure"],
+    "tools.steady": ["steady"],
     "tools.skeleton": ["Skeleton", "lacks_payload", "write_skeleton"],
 }
 
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from .tools.log_listing import LogListing, LogUpdate, read_log
     from .tools.measure import FileUse, Measurement, measure
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
+    from .tools.steady import steady
 
     __version__: str
 
@@ -100,6 +103,7 @@ __all__ = [
     "ForestNode",
     "Geometry",
     "Header",
+    "ImageChangedError",
     "Kind",
     "ListedDigest",
     "LogChanges",
@@ -150,6 +154,7 @@ __all__ = [
     "open_chain",
     "parse_digest_list",
     "read_log",
+    "steady",
     "write_skeleton",
 ]
 

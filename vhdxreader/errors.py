@@ -112,6 +112,10 @@ class DirtyLogError(VhdxError):
     """The log must be replayed and cannot be, or must not be by the caller's wish."""
 
 
+class ImageChangedError(VhdxError):
+    """An image was changed while it was read, so that what was read is a mixture of several moments."""
+
+
 class Tried(NamedTuple):
     """A place where a parent was looked for: the locator's `key` that names it, or the caller's keyword."""
 

@@ -14,6 +14,7 @@ from vhdxreader import (
     CorruptImageError,
     DirtyLogError,
     Finding,
+    ImageChangedError,
     NotVhdxError,
     ParentError,
     ParentMismatchError,
@@ -33,6 +34,7 @@ from vhdxreader.format.rules import Findings, breach
 # ├─ UnreadableError              also OSError (the system's errno)
 # ├─ UnsupportedImageError
 # ├─ DirtyLogError
+# ├─ ImageChangedError
 # └─ ParentError
 #     ├─ ParentNotFoundError      also FileNotFoundError
 #     └─ ParentMismatchError
@@ -44,6 +46,7 @@ TREE = {
     UnreadableError: (VhdxError, OSError),
     UnsupportedImageError: (VhdxError,),
     DirtyLogError: (VhdxError,),
+    ImageChangedError: (VhdxError,),
     ParentError: (VhdxError,),
     ParentNotFoundError: (ParentError, FileNotFoundError),
     ParentMismatchError: (ParentError,),

@@ -28,10 +28,10 @@ PUBLIC = {
     " expected_digests ListedDigest measure Measurement FileUse",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
-    " write_skeleton",
+    " write_skeleton steady",
     "findings": "Finding Severity Tried",
     "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnreadableError UnsupportedImageError"
-    " DirtyLogError ParentError ParentMismatchError ParentNotFoundError",
+    " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError",
 }
 NAMES = " ".join(PUBLIC.values()).split()
 CONSTANTS = {"DUMP_SECTIONS", "MAX_DUMP_COUNT"}

@@ -35,7 +35,9 @@ def command(image: str, as_json: bool, deep: bool) -> int:
 
 
 def exit_code(report: vhdxreader.Report) -> int:
-    """What the command exits with."""
+    """What the command exits with; it has no verdict on an image that was changed meanwhile."""
+    if report.changed:
+        return 1
     if report.worst is Severity.ERROR:
         return 2 if report.is_corrupt else 1
     return 3 if report.worst is Severity.WARNING else 0

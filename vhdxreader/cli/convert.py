@@ -13,7 +13,7 @@ import click
 import vhdxreader
 
 from .options import offers_force, reads_data
-from .output import report_lost
+from .output import report_change, report_findings, report_lost
 
 
 @click.command("convert", short_help="The virtual disk as a raw image.")
@@ -23,6 +23,7 @@ from .output import report_lost
 @click.option("--sparse/--no-sparse", default=True, help="Leave holes for zeros in a file.  [default: --sparse]")
 @click.option("--detect-zeroes", is_flag=True, help="Look for zeros inside data, too, 4 KB at a time.")
 @click.option("--mapfile", type=click.Path(), help="Mapfile of a --salvage run.  [default: DST.map; none with -]")
+@click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
 @click.option("--progress", is_flag=True, help="Show a progress bar on standard error.")
 def command(
     image: str,
@@ -31,7 +32,9 @@ def command(
     sparse: bool,
     detect_zeroes: bool,
     mapfile: str | None,
+    verify_source: bool,
     progress: bool,
+    changing: bool,
     **how: Any,
 ) -> int:
     """Write the virtual disk in IMAGE to DST, as a raw image. DST is a file, a block device, or - for standard output.
@@ -43,6 +46,7 @@ def command(
     if mapfile is None and how["errors"] == "zero" and target != "-":
         mapfile = target + ".map"
     with _terminable(), offers_force(), vhdxreader.open(image, **how) as disk, _progress_bar(progress) as report:
+        report_findings(disk)
         vhdxreader.convert(
             disk,
             output,
@@ -51,7 +55,11 @@ def command(
             detect_zeroes=detect_zeroes,
             lost_map=mapfile,
             progress=report,
+            changing=changing,
+            verify_source=verify_source,
         )
+        if changing:
+            report_change(disk)
         return report_lost(disk)
 
 

@@ -38,6 +38,7 @@ def command(image: str, as_json: bool, blocks: bool, with_chain: bool, **how: An
     if not with_chain:
         how |= {"parent": None, "parents": None}
     with closing(_open(image, how)) as chain:
+        changed = sum(member.has_changed() for member in chain.opened)  # not any(): each gets its finding
         facts = describe(chain.opened[0], count_blocks=blocks)
         if with_chain:
             facts["chain"] = describe_chain(chain)
@@ -46,7 +47,7 @@ def command(image: str, as_json: bool, blocks: bool, with_chain: bool, **how: An
     else:
         _print_text(facts)
     if chain.error is None:
-        return 0
+        return 1 if changed else 0
     return 2 if isinstance(chain.error, CorruptImageError) else 1
 
 

@@ -73,7 +73,8 @@ def opens_image(command: F) -> F:
 
 
 def reads_data(command: F) -> F:
-    """As `opens_image`, for a command that reads the virtual disk: it can be asked to salvage."""
+    """As `opens_image`, for a command that reads the virtual disk: it can be asked to salvage, and not to mind changes,
+    which is its keyword `changing`."""
     salvage = click.option(
         "--salvage",
         "errors",
@@ -81,4 +82,9 @@ def reads_data(command: F) -> F:
         default="raise",
         help="Zeros for what cannot be read, listed on standard error. Without its parent: --parents none.",
     )
-    return opens_image(salvage(command))
+    changing = click.option(
+        "--changing",
+        is_flag=True,
+        help="Go on where IMAGE is changed meanwhile, as that of a running machine; what is read is of no one moment.",
+    )
+    return opens_image(salvage(changing(command)))

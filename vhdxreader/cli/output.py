@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .. import VirtualDisk
+from .. import Severity, VirtualDisk
 
 _MAX_LISTED = 1000  # lost ranges
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
@@ -50,3 +50,17 @@ def report_lost(disk: VirtualDisk) -> int:
     total = sum(lost.length for lost in disk.lost)
     click.echo(f"vhdxreader: {total} bytes in {len(disk.lost)} ranges were lost and are zeros", err=True)
     return 2
+
+
+def report_findings(disk: VirtualDisk) -> None:
+    """Say once on standard error what somebody should know of a disk whose bytes are about to be read."""
+    for image in disk.images:
+        for finding in image.findings:
+            if finding.severity >= Severity.WARNING:
+                click.echo(f"vhdxreader: {printable(f'{image.name}: {finding}')}", err=True)
+
+
+def report_change(disk: VirtualDisk) -> None:
+    """Say on standard error that a disk was changed while it was read, where that is allowed."""
+    if disk.has_changed():
+        click.echo(f"vhdxreader: WARNING: {printable(disk.name)} was changed while it was read", err=True)

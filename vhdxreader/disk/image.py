@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import spec
-from ..errors import Finding
+from ..errors import CorruptImageError, DirtyLogError, Finding, TruncatedImageError
 from ..files.source import Closing, Source
 from ..format.bat import Geometry
 from ..format.header import Header
@@ -18,6 +18,7 @@ from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
 from ..format.region_table import RegionTable
 from ..format.rules import Findings
+from ..format.stamp import Stamp, log_differs
 from ..format.structure_copies import Copy
 from .address_map import Extent
 from .block_reads import Reader
@@ -58,8 +59,14 @@ class VhdxImage(Closing):
         mode = LogMode(log)
         findings = Findings(filename=source.name)
         self.file_size = source.size
-        found = read_structures(source, findings, mode)
-        self._source = found.source
+        self._stamp = Stamp(source)
+        try:
+            found = read_structures(source, findings, mode)
+        except (CorruptImageError, DirtyLogError) as error:
+            if self._stamp.differs():
+                raise self._stamp.error() from error
+            raise
+        self._source, self._file = found.source, source
         self.identity = source.identity
         self.creator = found.creator
         self.headers = found.headers
@@ -120,6 +127,30 @@ class VhdxImage(Closing):
         from .replay_changes import find_changes
 
         return find_changes(self.log.overlay, self._metadata_region, self.bat)
+
+    def has_changed(self) -> bool:
+        """Whether somebody is seen to have changed the file since it was opened: by what the file system says, by both
+        headers, by the log, and by the BAT entries that were read, all of which are read again. Then it is a finding.
+
+        False is "no change seen": a write into a block that has its place may leave no trace but a time, and that late.
+        """
+        if not self._differs():
+            return False
+        if not any(finding.rule == "file.changed" for finding in self.findings):
+            changed = Findings(filename=self.name)
+            changed.add("file.changed", self._stamp.error().message)
+            self.findings += tuple(changed)
+        return True
+
+    def _differs(self) -> bool:
+        if self._stamp.differs():
+            return True
+        if self.log is not None and log_differs(self._file, self.header, self.log):
+            return True
+        try:
+            return self.bat.has_changed()
+        except TruncatedImageError:
+            return True
 
     def close(self) -> None:
         """Close the file if it was opened by its path. What needs the file raises `ValueError` from then on."""

@@ -73,6 +73,14 @@ class VirtualDisk(PositionedStream):
         self._check_open()
         self._reader.lose(extent.disk_offset, extent.depth, extent.length, extent.kind)
 
+    def has_changed(self) -> bool:
+        """Whether somebody is seen to have changed a file of the chain since it was opened; False is "no change seen".
+
+        What was read by then may be a mixture of several moments. See `VhdxImage.has_changed`.
+        """
+        self._check_open()
+        return any(image.has_changed() for image in self.images)
+
     def partitions(self) -> PartitionTable:
         """The disk's partition table: GPT, MBR, or none.
 

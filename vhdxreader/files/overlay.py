@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .. import spec
@@ -114,6 +114,12 @@ class OverlaySource(Source):
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)
+
+    def state_now(self) -> Hashable:
+        return self._base.state_now()
+
+    def writer_lock(self) -> str:
+        return self._base.writer_lock()
 
     def close(self) -> None:
         self._base.close()

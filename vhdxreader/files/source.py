@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from ..errors import TruncatedImageError, UnreadableError, VhdxError
+from .locks import writer_lock
 
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 PathOrFile: TypeAlias = "AnyPath | BinaryFile"
@@ -34,6 +35,12 @@ _MEDIUM_ERRORS = frozenset(
 _OPEN_FLAGS = os.O_RDONLY
 for _flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
     _OPEN_FLAGS |= getattr(os, _flag, 0)
+
+_SHARING_VIOLATION = 32  # of Windows; a share that Linux has mounted gives EBUSY or ETXTBSY
+_HELD = (
+    "another program has it for itself, as Hyper-V has the disks of a running machine: make a checkpoint, or a snapshot"
+    " of the volume, and read the file that this leaves as it is"
+)
 
 
 class BinaryFile(Protocol):
@@ -140,6 +147,15 @@ class Source(Closing):
         """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""
         return None
 
+    def state_now(self) -> Hashable:
+        """What can be told of the file without reading it. Where it differs from what it was, the file was changed;
+        where it does not, no change was seen."""
+        return None
+
+    def writer_lock(self) -> str:
+        """Who is known by a lock to have the file open for writing, in words; empty where nobody is."""
+        return ""
+
     @abstractmethod
     def close(self) -> None:
         """Give back what the source itself opened. Further reads raise `ValueError`."""
@@ -181,6 +197,12 @@ class DescriptorSource(Source):
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return self if offset + size <= self.size else None
+
+    def state_now(self) -> Hashable:
+        return _state(os.fstat(self.fd)), _named(self.path)
+
+    def writer_lock(self) -> str:
+        return writer_lock(self.fd)
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1
@@ -224,6 +246,19 @@ class FileObjectSource(Source):
             raw.seek(position)  # a buffer around it relies on that
         return iter(ranges)
 
+    def state_now(self) -> Hashable:
+        raw = self._raw()
+        if raw is not None:
+            return _state(os.fstat(raw.fileno())), _named(self.path)
+        with self._lock:
+            self._file.seek(0, os.SEEK_END)
+            size: int = self._file.tell()
+            return size
+
+    def writer_lock(self) -> str:
+        raw = self._raw()
+        return "" if raw is None else writer_lock(raw.fileno())
+
     def _raw(self) -> io.FileIO | None:
         """The file itself, if it is one: a subclass, or what wraps a file, need not show the file's own bytes."""
         raw = getattr(self._file, "raw", self._file)
@@ -257,6 +292,15 @@ def open_regular(path: AnyPath) -> Source:
 
 
 def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
+    try:
+        return _open_file(path, only_regular=only_regular)
+    except OSError as error:
+        if getattr(error, "winerror", None) == _SHARING_VIOLATION or error.errno in (errno.EBUSY, errno.ETXTBSY):
+            raise OSError(error.errno, f"{error.strerror}; {_HELD}", os.fsdecode(path)) from error
+        raise
+
+
+def _open_file(path: AnyPath, *, only_regular: bool) -> Source:
     if hasattr(os, "preadv"):
         return DescriptorSource(path, only_regular=only_regular)
     file = io.FileIO(path)
@@ -279,6 +323,20 @@ def file_identity(status: os.stat_result) -> tuple[int, int]:
     if stat.S_ISBLK(status.st_mode):
         return status.st_rdev, 0
     return status.st_dev, status.st_ino
+
+
+def _state(status: os.stat_result) -> Hashable:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _named(path: str | None) -> Hashable:
+    """The file that has the path by now; None where none has. A path that is not absolute may mean another folder."""
+    if path is None or not os.path.isabs(path):
+        return None
+    try:
+        return file_identity(os.stat(path))
+    except OSError:
+        return None
 
 
 def fill_zeros(buffer: memoryview) -> None:

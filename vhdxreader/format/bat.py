@@ -18,6 +18,7 @@ from .. import spec
 from ..errors import TruncatedImageError, VhdxError
 from ..files.partial_reads import Gap, read_around
 from ..files.source import Source
+from .checksum import extended
 from .rules import breach
 
 _PAGE_SHIFT = 12  # entries in a page: 4096, of 8 bytes
@@ -102,6 +103,7 @@ class Bat:
         self._blocks = geometry.payload_blocks
         self._pages: dict[int, array[int]] = {}
         self._gaps: dict[int, list[Gap]] = {}  # of those pages that have some
+        self._sums: dict[int, int] = {}  # of every page that was ever read
         self._lock = threading.Lock()
 
     def word(self, index: int) -> int:
@@ -196,21 +198,32 @@ class Bat:
         return self.offset + index * spec.BAT_ENTRY_SIZE
 
     def _load(self, number: int) -> array[int]:
-        """Page `number`, with `_UNKNOWN` for what is in a gap."""
-        first, count = self._page_range(number)
-        words, gaps = self.read(first, count)
-        for gap in gaps:
-            start, end = self._indexes(gap)
-            start, end = max(start - first, 0), min(end - first, count)
-            words[start:end] = array("Q", [_UNKNOWN]) * (end - start)
-        page = self._without_bitmaps(words, number)
+        """Page `number`, kept."""
+        page, gaps = self._read_page(number)
         with self._lock:
             while len(self._pages) >= _MAX_PAGES:
                 self._drop(next(iter(self._pages)))
             if gaps:
                 self._gaps[number] = gaps
             self._pages[number] = page
+            self._sums.setdefault(number, extended(0, memoryview(page)))
         return page
+
+    def has_changed(self) -> bool:
+        """Whether a page that was read is another one by now. Reads all those pages."""
+        with self._lock:
+            sums = dict(self._sums)
+        return any(extended(0, memoryview(self._read_page(number)[0])) != known for number, known in sums.items())
+
+    def _read_page(self, number: int) -> tuple[array[int], list[Gap]]:
+        """Page `number`, with `_UNKNOWN` for what is in a gap, and its gaps."""
+        first, count = self._page_range(number)
+        words, gaps = self.read(first, count)
+        for gap in gaps:
+            start, end = self._indexes(gap)
+            start, end = max(start - first, 0), min(end - first, count)
+            words[start:end] = array("Q", [_UNKNOWN]) * (end - start)
+        return self._without_bitmaps(words, number), gaps
 
     def _drop(self, number: int) -> None:
         self._pages.pop(number, None)

@@ -111,7 +111,7 @@ def replay(ring: Ring, active: ActiveSequence, findings: Findings) -> OverlaySou
     sectors = _LastWrites(numbers).find(ring, entries)
     written = max([0, *(number + 1 for number in numbers[-1:]), *zeros.ends[-1:]]) * _SECTOR
     message = (
-        f"a log was replayed in memory: {len(entries)} entries, "
+        f"in use, or not closed after a crash; the log was replayed in memory: {len(entries)} entries, "
         f"{len(sectors.numbers)} sectors of 4 KB written and {len(zeros.starts)} ranges zeroed"
     )
     findings.add("log.replayed", message, ring.offset)

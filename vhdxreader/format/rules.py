@@ -136,6 +136,18 @@ _RULES = (
     _refuse("identifier.signature", "2.2.1", NotVhdxError, 'the file begins with "vhdxfile"', "not a VHDX file"),
     _refuse("identifier.damaged", "2.2.1", CorruptImageError, 'the file begins with "vhdxfile"; valid headers follow'),
     _info("file.size", "2.2", "the file's length is a multiple of 1 MB"),
+    _warn(
+        "file.locked",
+        "2.2.2",
+        "nobody has the image open for writing, as a lock would show",
+        "it may change while it is read; make a snapshot, and read what that leaves",
+    ),
+    _warn(
+        "file.changed",
+        "2.2.2",
+        "the image stays as it is while it is read",
+        "what was found is a mixture of several moments, and no verdict on any",
+    ),
     _warn("header.truncated", "2.2.2", "both headers lie inside the file", _OTHER_COPY),
     _warn("header.unreadable", "2.2.2", "the medium gives both headers", _OTHER_COPY),
     _warn("header.signature", "2.2.2", 'a header begins with "head"', _OTHER_COPY),

@@ -16,6 +16,7 @@ from ..errors import Finding, Severity, UnsupportedImageError
 from ..files.source import PathOrFile, Source, open_source
 from ..format.log_replay import LogMode
 from ..format.rules import RULES, Findings
+from ..format.stamp import Stamp
 from .block_check import BlockWalk, Progress
 from .skeleton import ends_with_structures
 
@@ -34,7 +35,7 @@ class Report:
     disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
     `bytes_read` is what a deep check read of the blocks. `log_state` is "clean", "replayed", or "not replayed" where it
     should be and cannot be. A file that has neither the signature nor any valid header or region table is no VHDX, and
-    nothing else is said of it.
+    nothing else is said of it. Where the file was `changed` during the check, all of this is of no one moment.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Report:
     unused_bytes: int | None = None
     bytes_read: int | None = None
     before_replay: tuple[Finding, ...] = ()
+    changed: bool = False
 
     @property
     def worst(self) -> Severity | None:
@@ -61,8 +63,10 @@ class Report:
     @property
     def is_corrupt(self) -> bool:
         """Whether an ERROR says that the image is damaged, not only that it is of a kind that is not supported."""
-        return self.is_vhdx and any(
-            finding.severity is Severity.ERROR and not _is_unsupported(finding) for finding in self.findings
+        return (
+            self.is_vhdx
+            and not self.changed
+            and any(finding.severity is Severity.ERROR and not _is_unsupported(finding) for finding in self.findings)
         )
 
 
@@ -82,6 +86,7 @@ def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = N
 
 
 def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
+    stamp = Stamp(source)
     findings = Findings(strict=False, keep=KEPT_FINDINGS, filename=source.name)
     found = read_structures(source, findings, LogMode.REPLAY)
     if not found.is_vhdx:
@@ -99,6 +104,9 @@ def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
         statistics["before_replay"] = _findings_on_disk(source, set(findings))
     if ends_with_structures(found, source.size, bitmaps=True):
         _say_once(findings, source.size)
+    if stamp.differs():
+        statistics["changed"] = True
+        findings.add("file.changed", stamp.error().message)
     counts = MappingProxyType(dict(findings.counts))
     return Report(source.name, source.size, True, tuple(findings), counts, **statistics)
 

@@ -6,6 +6,7 @@ In: an opened disk and where to write. Out: the same bytes there, holes where no
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -19,7 +20,9 @@ from ..disk.address_map import Extent
 from ..disk.virtual_disk import VirtualDisk
 from ..files.source import AnyPath, file_identity
 from ..files.writing import WholeFile, write_all, write_all_at
+from ..format.stamp import changed_error
 from .mapfile import mapfile
+from .steady import steady
 
 Progress = Callable[[int, int], None]  # bytes done, and of all
 
@@ -40,6 +43,8 @@ def convert(
     detect_zeroes: bool = False,
     lost_map: AnyPath | None = None,
     progress: Progress | None = None,
+    changing: bool = False,
+    verify_source: bool = False,
 ) -> None:
     """Write all bytes of the disk to `target`, a path or a binary file object, which gets them in order.
 
@@ -49,14 +54,21 @@ def convert(
     none. For a disk opened with `errors="zero"`, `lost_map` is the path of a GNU ddrescue mapfile to write, which is
     there before the target is.
 
+    An image that is seen to change meanwhile is an error, and a file is not named then, unless `changing` allows it.
+    `verify_source` reads the disk a second time and compares.
+
     Raises what a read of the disk raises; `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
     """
     protected = {image.identity for image in disk.images}
     with (
         _open_target(target, disk.size, protected, overwrite, sparse) as output,
         _open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours
+        steady(disk, changing=changing),
     ):
+        output.expects_second_reading = verify_source
         _Copy(disk, output, detect_zeroes=detect_zeroes, progress=progress).run()
+        if verify_source:
+            _read_again(disk, output)
         if map_file is not None:
             write_all_at(map_file.fd, memoryview(mapfile(disk.size, disk.lost).encode()), 0)
 
@@ -64,9 +76,16 @@ def convert(
 class _Output(ABC):
     """Where the disk's bytes go, in order of their offsets."""
 
+    expects_second_reading = False
+
     @abstractmethod
     def write(self, data: memoryview, offset: int) -> None:
         """Write all of it at `offset`, behind all that was written before."""
+
+    @abstractmethod
+    def is_same(self, data: memoryview, offset: int) -> bool:
+        """Whether a second reading, which gives all data in the same order, is as what was written, as far as can be
+        told by then."""
 
     def write_zeros(self, offset: int, length: int) -> None:
         """As `write`, of `length` zeros."""
@@ -80,11 +99,19 @@ class _Stream(_Output):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._position = 0
+        self._digest, self._second_digest = hashlib.sha256(), hashlib.sha256()
 
     def write(self, data: memoryview, offset: int) -> None:
         assert offset == self._position
         self._position += len(data)
+        if self.expects_second_reading:
+            self._digest.update(data)
         write_all(self._file, data)
+
+    def is_same(self, data: memoryview, offset: int) -> bool:
+        self._second_digest.update(data)
+        is_last = offset + len(data) == self._position
+        return not is_last or self._digest.digest() == self._second_digest.digest()
 
 
 class _Placed(_Output):
@@ -103,6 +130,9 @@ class _Placed(_Output):
     def write_zeros(self, offset: int, length: int) -> None:
         if not self._reads_zeros:
             super().write_zeros(offset, length)
+
+    def is_same(self, data: memoryview, offset: int) -> bool:
+        return os.pread(self._fd, len(data), offset) == data
 
     def copy(self, fd: int, where: int, offset: int, length: int) -> int:
         """Have the kernel copy from `where` of another file; how many bytes it did, for whatever reason it stopped."""
@@ -201,6 +231,16 @@ class _Copy:
             self._progress(done, self._disk.size)
 
 
+def _read_again(disk: VirtualDisk, output: _Output) -> None:
+    """Read the disk a second time; `ImageChangedError` where that gives something else."""
+    buffer = memoryview(bytearray(_STEP))
+    for start in range(0, disk.size, _STEP):
+        part = buffer[: disk.size - start]
+        disk.preadinto(part, start)
+        if not output.is_same(part, start):
+            raise changed_error(disk.name)
+
+
 def _stretches(data: bytearray, length: int) -> Iterator[tuple[int, int, bool]]:
     """The first `length` bytes cut into granules that are zeros, and what lies between: start, end, whether zeros."""
     granules = range(0, length, len(_ZERO_GRANULE))
@@ -258,7 +298,7 @@ def _open_device(path: AnyPath, size: int, protected: Collection[Hashable], over
         raise FileExistsError(
             errno.EEXIST, "it is a block device, and all on it would be overwritten", os.fsdecode(path)
         )
-    fd = os.open(path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)  # EXCL: not while it is mounted
+    fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)  # EXCL: not while it is mounted
     try:
         device, _ = file_identity(os.fstat(fd))
         if any(isinstance(identity, tuple) and identity[0] == device for identity in protected):
