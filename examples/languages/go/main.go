@@ -227,12 +227,12 @@ func (i image) copyDisk(out io.Writer) {
 	chunks := must(bat.Chunks())
 	if len(chunks) > 0 {
 		last := chunks[len(chunks)-1]
-		fits := must(last.OfsChunk())+8*must(last.NumPayloadEntries()) <= batEnd
+		fits := must(last.OfsChunk())+8*must(last.NumPayloadBlocks()) <= batEnd
 		require(fits, "the BAT region is too small for the disk")
 	}
 	left := bat.VirtualDiskSize
 	for _, chunk := range chunks {
-		count := must(chunk.NumPayloadEntries())
+		count := must(chunk.NumPayloadBlocks())
 		entries := kaitai.NewStream(bytes.NewReader(i.read(must(chunk.OfsChunk()), 8*count)))
 		for n := range count {
 			entry := parse(entries, vhdx.NewVhdx_BatPayloadEntry())

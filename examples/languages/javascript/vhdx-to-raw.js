@@ -148,13 +148,13 @@ class Image {
       regions.taken.set('log', { start: ofsLog, end: ofsLog + lenLog }); // elsewhere it is in nobody's way
     }
     for (const chunk of bat.chunks.slice(-1)) {
-      const fits = chunk.ofsChunk + 8 * chunk.numPayloadEntries <= batEnd;
+      const fits = chunk.ofsChunk + 8 * chunk.numPayloadBlocks <= batEnd;
       ensure(fits, 'the BAT region is too small for the disk');
     }
     let left = bat.virtualDiskSize;
     for (const chunk of bat.chunks) {
-      const entries = stream(this.read(chunk.ofsChunk, 8 * chunk.numPayloadEntries));
-      for (let n = 0; n < chunk.numPayloadEntries; n++) {
+      const entries = stream(this.read(chunk.ofsChunk, 8 * chunk.numPayloadBlocks));
+      for (let n = 0; n < chunk.numPayloadBlocks; n++) {
         const used = Math.min(left, bat.lenBlock);
         yield* this.block(`block ${chunk.firstBlock + n}`, new Vhdx.BatPayloadEntry(entries), used, regions);
         left -= used;

@@ -135,12 +135,12 @@ class Image:
         if header.ofs_log % MB == 0 and header.len_log % MB == 0 and header.ofs_log >= MB and log_end <= self.size:
             regions["log"] = range(header.ofs_log, log_end)  # elsewhere it is in nobody's way: nothing is replayed
         for chunk in bat.chunks[-1:]:
-            fits = chunk.ofs_chunk + 8 * chunk.num_payload_entries <= bat_end
+            fits = chunk.ofs_chunk + 8 * chunk.num_payload_blocks <= bat_end
             require(fits, "the BAT region is too small for the disk")
         left = bat.virtual_disk_size
         for chunk in bat.chunks:
-            entries = KaitaiStream(BytesIO(self.read(chunk.ofs_chunk, 8 * chunk.num_payload_entries)))
-            for n in range(chunk.num_payload_entries):
+            entries = KaitaiStream(BytesIO(self.read(chunk.ofs_chunk, 8 * chunk.num_payload_blocks)))
+            for n in range(chunk.num_payload_blocks):
                 used = min(left, bat.len_block)
                 self.copy_block(f"block {chunk.first_block + n}", Vhdx.BatPayloadEntry(entries), used, regions, out)
                 left -= used

@@ -207,13 +207,13 @@ impl Image {
             regions.taken.push(("log".into(), start..start + length)); // elsewhere it is in nobody's way
         }
         if let Some(last) = bat.chunks()?.last() {
-            let end = *last.ofs_chunk()? + 8 * *last.num_payload_entries()?;
+            let end = *last.ofs_chunk()? + 8 * *last.num_payload_blocks()?;
             ensure!(end <= bat_end, "the BAT region is too small for the disk");
         }
         let mut left = *bat.virtual_disk_size();
         for chunk in bat.chunks()?.iter() {
-            let entries: BytesReader = self.read(*chunk.ofs_chunk()?, 8 * *chunk.num_payload_entries()?)?.into();
-            for n in 0..*chunk.num_payload_entries()? {
+            let entries: BytesReader = self.read(*chunk.ofs_chunk()?, 8 * *chunk.num_payload_blocks()?)?.into();
+            for n in 0..*chunk.num_payload_blocks()? {
                 let entry: OptRc<Vhdx_BatPayloadEntry> = self.parse(&entries)?;
                 let used = left.min((*bat.len_block()).into());
                 self.copy_block(&format!("block {}", *chunk.first_block()? + n), &entry, used, &regions, out)?;

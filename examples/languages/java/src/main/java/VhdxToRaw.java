@@ -211,13 +211,13 @@ public final class VhdxToRaw {
         }
         if (!bat.chunks().isEmpty()) {
             Vhdx.BatChunk last = bat.chunks().get(bat.chunks().size() - 1);
-            boolean fits = last.ofsChunk() + 8 * last.numPayloadEntries() <= batEnd;
+            boolean fits = last.ofsChunk() + 8 * last.numPayloadBlocks() <= batEnd;
             ensure(fits, "the BAT region is too small for the disk");
         }
         long left = bat.virtualDiskSize();
         for (Vhdx.BatChunk chunk : bat.chunks()) {
-            KaitaiStream entries = stream(chunk.ofsChunk(), Math.toIntExact(8 * chunk.numPayloadEntries()));
-            for (long n = 0; n < chunk.numPayloadEntries(); n++) {
+            KaitaiStream entries = stream(chunk.ofsChunk(), Math.toIntExact(8 * chunk.numPayloadBlocks()));
+            for (long n = 0; n < chunk.numPayloadBlocks(); n++) {
                 long used = Math.min(left, bat.lenBlock());
                 copyBlock("block " + (chunk.firstBlock() + n), new Vhdx.BatPayloadEntry(entries), used, regions);
                 left -= used;
