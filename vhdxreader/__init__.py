@@ -34,7 +34,7 @@ from .errors import (
     VhdxError,
 )
 from .files.source import BinaryFile
-from .format.bat import Geometry
+from .format.block_geometry import Geometry
 from .format.header import Header
 from .format.log import ActiveSequence, ExaminedEntry, LogEntry
 from .format.log_replay import LogState

@@ -14,7 +14,8 @@ from builder import KB, MB, TB, differencing, dirty, dynamic, full, hide, not_pr
 import vhdxreader
 from vhdxreader import Kind
 from vhdxreader.files.source import Source
-from vhdxreader.format.bat import Bat, Geometry
+from vhdxreader.format.bat import Bat
+from vhdxreader.format.block_geometry import Geometry
 
 
 def by_path(image, folder, name="disk.vhdx"):

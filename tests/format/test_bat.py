@@ -17,7 +17,8 @@ from cases import BLOCKS, Case, broken, parametrize, valid
 import vhdxreader
 from vhdxreader import CorruptImageError, Kind, TruncatedImageError, VhdxError
 from vhdxreader.files.source import Source
-from vhdxreader.format.bat import Bat, Geometry
+from vhdxreader.format.bat import Bat
+from vhdxreader.format.block_geometry import Geometry
 
 BAT_LAST = ("log", "metadata", "junk", "blocks", "bat")  # an order in the file
 BLOCKS_LAST = ("log", "metadata", "bat", "junk", "blocks")

@@ -17,7 +17,7 @@ from vhdxreader._generated.vhdx import Vhdx
 
 import vhdxreader
 from vhdxreader import spec
-from vhdxreader.format.bat import Geometry
+from vhdxreader.format.block_geometry import Geometry
 from vhdxreader.format.log_descriptors import Descriptors, data_sectors_are_good
 
 WORDS = [1 << bit for bit in range(64)] + [random.Random(7).getrandbits(64) for _ in range(200)]

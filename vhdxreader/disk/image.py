@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .. import spec
 from ..errors import CorruptImageError, DirtyLogError, Finding, TruncatedImageError
 from ..files.source import Closing, Source
-from ..format.bat import Geometry
+from ..format.block_geometry import Geometry
 from ..format.header import Header
 from ..format.log_replay import Log, LogMode, LogState
 from ..format.metadata import Metadata

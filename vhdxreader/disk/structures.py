@@ -14,7 +14,8 @@ from .. import spec
 from ..files.source import Source
 from ..format import header as headers
 from ..format import region_table as regions
-from ..format.bat import Bat, Geometry
+from ..format.bat import Bat
+from ..format.block_geometry import Geometry
 from ..format.header import Header
 from ..format.log_replay import LogMode, LogState, open_log
 from ..format.metadata import Metadata, is_block_size, read_metadata

@@ -1,8 +1,7 @@
-"""The block allocation table [2.5]: geometry, and entries paged in on demand.
+"""The block allocation table [2.5]: its entries, paged in on demand.
 
-The only block arithmetic of the project: whatever asks where a byte of the virtual disk lies asks here. Entries are
-plain 64-bit words, since an object for each of the 67 million of a 64 TB disk would cost gigabytes; `spec` has their
-bit layout.
+Entries are plain 64-bit words, since an object for each of the 67 million of a 64 TB disk would cost gigabytes; `spec`
+has their bit layout.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import threading
 from array import array
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
 
 from .. import spec
 from ..errors import TruncatedImageError, VhdxError
 from ..files.partial_reads import Gap, read_around
 from ..files.source import Source
+from .block_geometry import Geometry
 from .checksum import extended
 from .rules import breach
 
@@ -26,61 +25,6 @@ _PAGE_ENTRIES = 1 << _PAGE_SHIFT
 _PAGE_MASK = _PAGE_ENTRIES - 1
 _MAX_PAGES = 128  # 4 MB
 _UNKNOWN = 0xFFFF_FFFF_FFFF_FFFC  # stands for an entry that cannot be read; one that is so has a reserved state
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How a virtual disk is cut into blocks; sizes in bytes, both powers of two."""
-
-    virtual_disk_size: int
-    block_size: int
-    sector_size: int
-    has_parent: bool
-
-    @property
-    def chunk_ratio(self) -> int:
-        """Payload blocks that one sector bitmap block describes [2.4]."""
-        return self.chunk_size // self.block_size
-
-    @property
-    def chunk_size(self) -> int:
-        """Bytes of the virtual disk that one sector bitmap block describes [2.4]."""
-        return spec.SECTORS_PER_BITMAP * self.sector_size
-
-    @property
-    def payload_blocks(self) -> int:
-        return -(-self.virtual_disk_size // self.block_size)
-
-    @property
-    def bitmap_blocks(self) -> int:
-        return -(-self.payload_blocks // self.chunk_ratio)
-
-    @property
-    def entries(self) -> int:
-        """BAT entries that must exist [2.5]: up to the last sector bitmap's if the disk has a parent, else up to the
-        last payload block's."""
-        if self.has_parent:
-            return self.bitmap_blocks * (self.chunk_ratio + 1)
-        return self.payload_blocks + max(self.payload_blocks - 1, 0) // self.chunk_ratio
-
-    def payload_index(self, block: int) -> int:
-        """Index in the BAT of payload block `block`."""
-        return block + block // self.chunk_ratio
-
-    def bitmap_index(self, chunk: int) -> int:
-        """Index in the BAT of sector bitmap block `chunk`."""
-        return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
-
-    def block_at(self, index: int) -> tuple[bool, int]:
-        """What entry `index` of the BAT is about: whether a sector bitmap block, and the block's number."""
-        chunk, place = divmod(index, self.chunk_ratio + 1)
-        is_bitmap = place == self.chunk_ratio
-        return is_bitmap, chunk if is_bitmap else chunk * self.chunk_ratio + place
-
-    def block_name(self, index: int) -> str:
-        """As `block_at`, in words."""
-        is_bitmap, number = self.block_at(index)
-        return f"sector bitmap block {number}" if is_bitmap else f"payload block {number}"
 
 
 class Bat:
