@@ -150,7 +150,7 @@ func (i image) currentHeader() *vhdx.Vhdx_Header {
 	}
 	require(current != nil, "no header has the right signature and checksum")
 	require(current.Version == 1, "version %d is not known", current.Version)
-	require(bytes.Equal(current.LogGuid.Raw, make([]byte, 16)), "there is a log to replay, which needs more")
+	require(bytes.Equal(current.LogGuid.Raw, make([]byte, 16)), "the log must be replayed first, which this program cannot do")
 	return current
 }
 

@@ -81,7 +81,7 @@ class Image {
     ensure(isUnique, `two headers have the sequence number ${number(current)}`);
     const header = new Vhdx.Header(stream(current));
     ensure(header.version === 1, `version ${header.version} is not known`);
-    ensure(header.logGuid.raw.every((byte) => byte === 0), 'there is a log to replay, which needs more');
+    ensure(header.logGuid.raw.every((byte) => byte === 0), 'the log must be replayed first, which this program cannot do');
     return header;
   }
 

@@ -79,7 +79,7 @@ class Image:
         is_unique = len({header.sequence_number for header in headers}) == len(headers)
         require(is_unique or copies[0] == copies[1], f"two headers have the sequence number {current.sequence_number}")
         require(current.version == 1, f"version {current.version} is not known")
-        require(not any(current.log_guid.raw), "there is a log to replay, which needs more")
+        require(not any(current.log_guid.raw), "the log must be replayed first, which this program cannot do")
         return current
 
     def regions(self) -> Places:

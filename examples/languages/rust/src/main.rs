@@ -3,13 +3,12 @@
 //! The parser is generated from vhdx.ksy. Here is what a grammar cannot say: checksums, which copy counts, and what
 //! refuses an image. What is written is right, or the exit code is 1. Section numbers are those of [MS-VHDX].
 
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::process::ExitCode;
 
-use kaitai::{BytesReader, KStruct, OptRc, SharedType};
+use kaitai::{BytesReader, KError, KStruct, OptRc, SharedType};
 use vhdx::*;
 
 #[allow(warnings, clippy::all)] // it is as the compiler writes it
@@ -22,10 +21,31 @@ const MB: u64 = 1 << 20;
 const TB: u64 = 1 << 40;
 static ZEROS: [u8; MB as usize] = [0; MB as usize];
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+/// What is wrong, in one line.
+struct Problem(String);
+
+type Result<T> = std::result::Result<T, Problem>;
+
+impl From<&str> for Problem {
+    fn from(why: &str) -> Self {
+        Problem(why.to_string())
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Problem(error.to_string())
+    }
+}
+
+impl From<KError> for Problem {
+    fn from(error: KError) -> Self {
+        Problem(format!("it cannot be parsed: {error:?}"))
+    }
+}
 
 macro_rules! ensure {
-    ($holds:expr, $($why:tt)+) => { if !$holds { return Err(format!($($why)+).into()); } };
+    ($holds:expr, $($why:tt)+) => { if !$holds { return Err(Problem(format!($($why)+))); } };
 }
 
 fn main() -> ExitCode {
@@ -34,10 +54,11 @@ fn main() -> ExitCode {
         eprintln!("usage: vhdx-to-raw IMAGE > DISK");
         return ExitCode::from(64);
     };
-    let Err(error) = Image::open(path.as_ref()).and_then(|image| image.copy_disk(&mut io::stdout().lock())) else {
+    let Err(Problem(why)) = Image::open(path.as_ref()).and_then(|image| image.copy_disk(&mut io::stdout().lock()))
+    else {
         return ExitCode::SUCCESS;
     };
-    eprintln!("vhdx-to-raw: {}: {error}", path.to_string_lossy());
+    eprintln!("vhdx-to-raw: {}: {why}", path.to_string_lossy());
     ExitCode::FAILURE
 }
 
@@ -65,7 +86,7 @@ impl Places {
 
     fn get(&self, name: &str) -> Result<Range<u64>> {
         let found = self.taken.iter().find(|(other, _)| other == name);
-        Ok(found.ok_or(format!("there is no {name}"))?.1.clone())
+        Ok(found.ok_or_else(|| Problem(format!("there is no {name}")))?.1.clone())
     }
 }
 
@@ -123,7 +144,10 @@ impl Image {
         }
         let (header, _) = current.ok_or("no header has the right signature and checksum")?;
         ensure!(*header.version() == 1, "version {} is not known", header.version());
-        ensure!(header.log_guid().raw().iter().all(|&byte| byte == 0), "there is a log to replay, which needs more");
+        ensure!(
+            header.log_guid().raw().iter().all(|&byte| byte == 0),
+            "the log must be replayed first, which this program cannot do"
+        );
         Ok(header)
     }
 
@@ -245,7 +269,7 @@ impl Image {
                 file.seek(SeekFrom::Start(place.start))?;
                 ensure!(io::copy(&mut file.take(used), out)? == used, "{name} is no longer whole");
             }
-            ref state => return Err(format!("{name} is in state {state:?}, which no disk without parent has").into()),
+            ref state => ensure!(false, "{name} is in state {state:?}, which no disk without parent has"),
         }
         Ok(())
     }

@@ -29,19 +29,6 @@ pub enum KError {
     IoError { msg: String },
 }
 
-impl fmt::Display for KError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KError::Eof { requested, available } => write!(f, "{requested} bytes wanted, {available} there"),
-            KError::ValidationFailed(failure) => write!(f, "{} is not as it must be", failure.src_path),
-            KError::IoError { msg } | KError::BytesDecodingError { msg } => f.write_str(msg),
-            other => write!(f, "{other:?}"),
-        }
-    }
-}
-
-impl std::error::Error for KError {}
-
 impl From<std::io::Error> for KError {
     fn from(error: std::io::Error) -> Self {
         KError::IoError { msg: error.to_string() }

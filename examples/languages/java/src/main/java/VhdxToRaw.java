@@ -132,7 +132,7 @@ public final class VhdxToRaw {
         }
         ensure(current != null, "no header has the right signature and checksum");
         ensure(current.version() == 1, "version %d is not known", current.version());
-        ensure(Arrays.equals(current.logGuid().raw(), new byte[16]), "there is a log to replay, which needs more");
+        ensure(Arrays.equals(current.logGuid().raw(), new byte[16]), "the log must be replayed first, which this program cannot do");
         return current;
     }
 
