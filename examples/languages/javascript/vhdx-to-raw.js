@@ -71,18 +71,18 @@ class Image {
     return data;
   }
 
-  // Of the valid headers the one with the greater sequence number [2.2.2], which a number cannot hold.
+  // Of the valid headers the one with the greater sequence number [2.2.2], which no number of this language can hold.
   currentHeader() {
-    const number = (data) => data.readBigUInt64LE(8);
-    const valid = [64 * KB, 128 * KB].map((offset) => this.read(offset, 4 * KB)).filter((data) => isValid(data, 'head'));
+    const copies = [64 * KB, 128 * KB].map((offset) => this.read(offset, 4 * KB));
+    const valid = copies.filter((data) => isValid(data, 'head')).map((data) => new Vhdx.Header(stream(data)));
     ensure(valid.length > 0, 'no header has the right signature and checksum');
-    const [current, other] = valid.sort((a, b) => (number(a) > number(b) ? -1 : 1));
-    const isUnique = !other || number(current) !== number(other) || current.equals(other);
-    ensure(isUnique, `two headers have the sequence number ${number(current)}`);
-    const header = new Vhdx.Header(stream(current));
-    ensure(header.version === 1, `version ${header.version} is not known`);
-    ensure(header.logGuid.raw.every((byte) => byte === 0), 'the log must be replayed first, which this program cannot do');
-    return header;
+    const [current, other] = valid.sort((a, b) => b.sequenceHigh - a.sequenceHigh || b.sequenceLow - a.sequenceLow);
+    const isUnique = !other || current.sequenceHigh !== other.sequenceHigh || current.sequenceLow !== other.sequenceLow;
+    ensure(isUnique || copies[0].equals(copies[1]), 'two headers have the same sequence number');
+    ensure(current.version === 1, `version ${current.version} is not known`);
+    const isClean = current.logGuid.raw.every((byte) => byte === 0);
+    ensure(isClean, 'the log must be replayed first, which this program cannot do');
+    return current;
   }
 
   // Where BAT and metadata are, by the first valid region table [2.2.3].
