@@ -32,9 +32,9 @@ def tree(tmp_path):
     return tmp_path
 
 
-def problem(tree, code):
+def problem(tree, code, libraries=(sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))):
     """The last line of what Python says; "" where the import is fine."""
-    path = os.pathsep.join([str(tree), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    path = os.pathsep.join([str(tree), *libraries])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-S", "-c", code, str(tree)]  # S: without what this tree's own installation adds
     done = subprocess.run(command, env=environment, cwd=tree, capture_output=True, text=True, check=False)
@@ -48,6 +48,11 @@ def test_before_anything_was_generated(tree):
     said = problem(tree, "import vhdxreader")
     assert said.startswith("ImportError: vhdxreader is not installed completely (No module named 'vhdxreader._gener")
     assert "`make setup`" in said
+
+
+def test_before_anything_was_installed(tree):
+    said = problem(tree, "import vhdxreader", libraries=())
+    assert said.startswith("ImportError: vhdxreader is not installed completely (No module named ")
 
 
 def test_a_parser_of_the_same_grammar_whatever_the_clock_says(tree):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from crc32c import crc32c
-
 from ..spec import CHECKSUM_OFFSET
+
+try:
+    from crc32c import crc32c
+except ModuleNotFoundError as error:
+    from .parser_state import NOT_BUILT
+
+    raise ImportError(NOT_BUILT.format(error), name=error.name) from None
 
 _ZEROS = bytes(4)
 
