@@ -32,6 +32,7 @@ from .errors import (
     UnreadableError,
     UnsupportedImageError,
     VhdxError,
+    problem_to_dict,
 )
 from .files.source import BinaryFile
 from .format.block_geometry import Geometry
@@ -42,8 +43,10 @@ from .format.metadata import DiskType, Metadata, MetadataItem
 from .format.parent_locator import ParentLocator
 from .format.region_table import Region, RegionTable
 from .format.structure_copies import Copy
+from .plain_values import plain
 
 _LATER = {
+    "format.log_summary": ["LogHandling", "LogStatus", "LogSummary"],
     "disk.partition_stream": ["PartitionStream"],
     "disk.replay_changes": ["LogChanges"],
     "disk.partitions": ["Partition", "PartitionTable"],
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from .disk.partition_stream import PartitionStream
     from .disk.partitions import Partition, PartitionTable
     from .disk.replay_changes import LogChanges
+    from .format.log_summary import LogHandling, LogStatus, LogSummary
     from .tools.check import Report, check
     from .tools.compare import Comparison, DifferingRange, compare
     from .tools.convert import convert
@@ -108,8 +112,11 @@ __all__ = [
     "ListedDigest",
     "LogChanges",
     "LogEntry",
+    "LogHandling",
     "LogListing",
     "LogState",
+    "LogStatus",
+    "LogSummary",
     "LogUpdate",
     "Lost",
     "Measurement",
@@ -153,6 +160,8 @@ __all__ = [
     "open",
     "open_chain",
     "parse_digest_list",
+    "plain",
+    "problem_to_dict",
     "read_log",
     "steady",
     "write_skeleton",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from .plain import plain
+from .plain_values import plain
 
 
 class Severity(IntEnum):
@@ -152,7 +152,7 @@ def problem_to_dict(problem: object, severity: Severity = Severity.ERROR) -> dic
         "severity": severity,
         "rule": getattr(problem, "rule", None),
         "section": getattr(problem, "section", None),
-        "message": getattr(problem, "message", None) or str(problem),
+        "message": getattr(problem, "message", None) or getattr(problem, "strerror", None) or str(problem),
         "means": getattr(problem, "means", None),
         "filename": getattr(problem, "filename", None),
         "file_offset": getattr(problem, "file_offset", None),

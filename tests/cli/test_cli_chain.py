@@ -31,103 +31,70 @@ def asked(capsys, *arguments: object, code: int = 0) -> str:
 
 def test_map_as_json(folder, capsys):
     child, middle, base = (str(folder / name) for name in ("child.avhdx", "middle.avhdx", "base.vhdx"))
-    assert json.loads(asked(capsys, "map", "--json", child)) == [
-        {
-            "start": 0,
-            "length": 1024,
-            "depth": 0,
-            "present": True,
-            "zero": False,
-            "data": True,
-            "offset": CHILD.block_offset[0],
-            "filename": child,
-            "state": "data",
-        },
-        {
-            "start": 1024,
-            "length": MB - 1024,
-            "depth": 2,
-            "present": True,
-            "zero": False,
-            "data": True,
-            "offset": BASE.block_offset[0] + 1024,
-            "filename": base,
-            "state": "data",
-        },
-        {
-            "start": MB,
-            "length": MB,
-            "depth": 1,
-            "present": True,
-            "zero": True,
-            "data": False,
-            "filename": middle,
-            "state": "zero",
-        },
-        {
-            "start": 2 * MB,
-            "length": MB,
-            "depth": 2,
-            "present": True,
-            "zero": False,
-            "data": True,
-            "offset": BASE.block_offset[2],
-            "filename": base,
-            "state": "data",
-        },
-        {
-            "start": 3 * MB,
-            "length": MB,
-            "depth": 2,
-            "present": False,
-            "zero": True,
-            "data": False,
-            "filename": base,
-            "state": "absent",
-        },
+    answer = json.loads(asked(capsys, "map", "--json", child))
+    assert (answer["filename"], answer["virtual_size"], answer["error"]) == (child, 4 * MB, None)
+    keys = ("disk_offset", "length", "kind", "depth", "filename", "file_offset", "zero", "problem")
+    assert answer["extents"] == [
+        dict(zip(keys, values, strict=True))
+        for values in (
+            (0, 1024, "data", 0, child, CHILD.block_offset[0], False, None),
+            (1024, MB - 1024, "data", 2, base, BASE.block_offset[0] + 1024, False, None),
+            (MB, MB, "zero", 1, middle, None, True, None),
+            (2 * MB, MB, "data", 2, base, BASE.block_offset[2], False, None),
+            (3 * MB, MB, "absent", 2, base, None, True, None),
+        )
     ]
+
+
+def test_map_as_lines(folder, capsys):
+    child = folder / "child.avhdx"
+    extents = json.loads(asked(capsys, "map", "--json", child))["extents"]
+    lines = asked(capsys, "map", "--jsonl", child).splitlines()
+    assert [json.loads(line) for line in lines] == [{"schema": "vhdxreader/extent/1", **one} for one in extents]
 
 
 @pytest.mark.parametrize("alone", [["--own"], ["--parents", "none"]])
 def test_map_of_what_the_image_itself_changed(folder, capsys, alone):
     (folder / "base.vhdx").unlink()  # not needed
-    data, absent = json.loads(asked(capsys, "map", "--json", *alone, folder / "child.avhdx"))
-    assert (data["start"], data["length"], data["state"]) == (0, 1024, "data")
+    data, absent = json.loads(asked(capsys, "map", "--json", *alone, folder / "child.avhdx"))["extents"]
+    assert (data["disk_offset"], data["length"], data["kind"]) == (0, 1024, "data")
     assert absent == {
-        "start": 1024,
+        "disk_offset": 1024,
         "length": 4 * MB - 1024,
+        "kind": "absent",
         "depth": 0,
-        "present": False,
-        "zero": False,
-        "data": False,
         "filename": str(folder / "child.avhdx"),
-        "state": "absent",
+        "file_offset": None,
+        "zero": False,
+        "problem": None,
     }
 
 
 def test_map_as_text(folder, capsys):
-    lines = asked(capsys, "map", folder / "child.avhdx").splitlines()
-    assert lines[0].split() == ["Offset", "Length", "State", "Depth", "File", "offset", "File"]
-    assert [line.split() for line in lines[1:3]] == [
-        ["0x0", "0x400", "data", "0", f"{CHILD.block_offset[0]:#x}", str(folder / "child.avhdx")],
-        ["0x400", "0xffc00", "data", "2", f"{BASE.block_offset[0] + 1024:#x}", str(folder / "base.vhdx")],
+    lines = [line.split() for line in asked(capsys, "map", folder / "child.avhdx").splitlines()]
+    names = [str(folder / name) for name in ("child.avhdx", "middle.avhdx", "base.vhdx")]
+    assert lines[1:4] == [[f"{depth}:", name] for depth, name in enumerate(names)]
+    assert lines[4] == ["Disk", "offset", "Length", "Bytes", "Kind", "Depth", "File", "offset"]
+    assert lines[5:7] == [
+        ["0x0", "1", "KiB", "1024", "data", "0", f"{CHILD.block_offset[0]:#x}"],
+        ["0x400", "1023", "KiB", str(MB - 1024), "data", "2", f"{BASE.block_offset[0] + 1024:#x}"],
     ]
-    assert len(lines) == 6
+    assert len(lines) == 10
 
 
 def test_map_shows_what_cannot_be_read(tmp_path, capsys):
     path = dynamic(2 * MB, {0: reserved(5)}).save(tmp_path / "broken.vhdx")
-    broken, absent = json.loads(asked(capsys, "map", "--json", path, code=2))
-    assert broken["state"] == "error"
-    assert "state 5" in broken["error"]
-    assert not any(broken[key] for key in ("present", "zero", "data"))
-    assert absent["state"] == "absent"
+    broken, absent = json.loads(asked(capsys, "map", "--json", path, code=2))["extents"]
+    assert (broken["kind"], broken["zero"], broken["problem"]["rule"]) == ("error", False, "payload.state")
+    assert "state 5" in broken["problem"]["message"]
+    assert (broken["problem"]["filename"], broken["problem"]["disk_offset"]) == (str(path), 0)
+    assert absent["kind"] == "absent"
     assert "state 5" in asked(capsys, "map", path, code=2)
 
 
 def test_map_of_an_empty_disk(tmp_path, capsys):
     path = dynamic(0).save(tmp_path / "empty.vhdx")
-    assert json.loads(asked(capsys, "map", "--json", path)) == []
+    assert json.loads(asked(capsys, "map", "--json", path))["extents"] == []
 
 
 def test_map_with_a_parent_missing(folder, capsys):
@@ -141,21 +108,23 @@ def test_info_never_needs_the_parent(folder, capsys):
     (folder / "middle.avhdx").unlink()
     facts = json.loads(asked(capsys, "info", "--json", folder / "child.avhdx"))
     assert facts["disk_type"] == "differencing"
-    assert facts["parent_locator"] == dict(CHILD.spec.locator.pairs)
-    assert "chain" not in facts
+    pairs = [(entry["key"], entry["value"]) for entry in facts["parent_locator"]["entries"]]
+    assert pairs == list(CHILD.spec.locator.pairs)
+    assert facts["parent_locator"]["relative_path"] == dict(pairs)["relative_path"]
+    assert facts["chain"] is None
 
 
 def test_info_of_a_whole_chain(folder, capsys):
     facts = json.loads(asked(capsys, "info", "--json", "--chain", folder / "child.avhdx"))
-    assert facts["chain"]["error"] is None
-    child, middle, base = facts["chain"]["members"]
+    assert facts["chain"]["problem"] is None
+    child, middle, base = facts["chain"]["images"]
     assert [member["filename"] for member in (child, middle, base)] == [
         str(folder / name) for name in ("child.avhdx", "middle.avhdx", "base.vhdx")
     ]
-    assert child["parent_linkage"] == middle["data_write_guid"] == str(MIDDLE.data_write_guid)
+    assert child["parent_linkage_guid"] == middle["data_write_guid"] == str(MIDDLE.data_write_guid)
     assert child["parent_matches"] == middle["parent_matches"] == "parent_linkage"
-    assert "parent_linkage" not in base
-    text = asked(capsys, "info", "--chain", folder / "child.avhdx")
+    assert base["parent_linkage_guid"] is None
+    text = asked(capsys, "info", "-v", "--chain", folder / "child.avhdx")
     assert text.index("child.avhdx") < text.index("middle.avhdx") < text.index("base.vhdx")
     assert "matches parent_linkage" in text
 
@@ -163,9 +132,10 @@ def test_info_of_a_whole_chain(folder, capsys):
 def test_info_of_a_chain_with_a_missing_member(folder, capsys):
     (folder / "base.vhdx").unlink()
     facts = json.loads(asked(capsys, "info", "--json", "--chain", folder / "child.avhdx", code=1))
-    assert [member["parent_matches"] for member in facts["chain"]["members"]] == ["parent_linkage", None]
-    assert facts["chain"]["error"]["tried"] == [
-        {"key": "relative_path", "place": str(folder / "base.vhdx"), "reason": "no such file"}
+    assert [member["parent_matches"] for member in facts["chain"]["images"]] == ["parent_linkage", None]
+    assert facts["chain"]["problem"]["rule"] == "parent.not_found"
+    assert facts["chain"]["tried"] == [
+        {"key": "relative_path", "filename": str(folder / "base.vhdx"), "message": "no such file"}
     ]
     text = asked(capsys, "info", "--chain", folder / "child.avhdx", code=1)
     assert f"{folder / 'base.vhdx'}: no such file" in text

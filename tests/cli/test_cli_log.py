@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from builder import (
@@ -66,15 +67,12 @@ def test_log_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     facts = json.loads(asked(capsys, "log", "--json", path))
     assert path.read_bytes() == before
     entries = facts.pop("entries")
-    assert facts == {
-        "filename": str(path),
-        "state": "dirty",
-        "log_guid": str(LOG_GUID),
-        "offset": CHILD.log_offset,
-        "length": MB,
-        "active_sequence": [8, 9],
-    }
-    assert [(e["offset"], e["sequence_number"], e["valid"], e["roles"]) for e in entries] == [
+    assert facts["filename"] == str(path)
+    known = ("state", "handling", "log_guid", "file_offset", "length", "first_sequence_number", "last_sequence_number")
+    assert [facts["log"][key] for key in (*known, "entry_count", "replayed_length")] == [
+        *("dirty", "ignored", str(LOG_GUID), CHILD.log_offset, MB, "8", "9", 3, None),
+    ]
+    assert [(e["log_offset"], int(e["sequence_number"]), e["valid"], e["roles"]) for e in entries] == [
         (0, 7, True, ["applied"]),
         (4 * KB, 8, True, ["replayed", "tail"]),
         (4 * KB + 24 * KB, 9, True, ["replayed", "head"]),
@@ -82,7 +80,7 @@ def test_log_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (512 * KB, 95, False, []),
         (768 * KB, 99, False, []),
     ]
-    problems = [(entry["problem"], entry["rule"]) for entry in entries[3:]]
+    problems = [(entry["problem"]["message"], entry["problem"]["rule"]) for entry in entries[3:]]
     assert "checksum" in problems[0][0]
     assert str(CHILD.disk_id) in problems[1][0]
     assert problems[2] == ("a descriptor targets something below the region tables", "log.target_header")
@@ -125,7 +123,7 @@ def test_log_of_images_that_do_not_open(tmp_path: Path, capsys: pytest.CaptureFi
     asked(capsys, "info", path, code=1)
     assert "No valid sequence" in asked(capsys, "log", path)
     facts = json.loads(asked(capsys, "log", "--json", path))
-    assert facts["active_sequence"] is None
+    assert (facts["log"]["handling"], facts["log"]["first_sequence_number"]) == ("not_replayable", None)
     assert [entry["valid"] for entry in facts["entries"]] == [True, True]
 
     hollow = wet(lost).copy()
@@ -147,8 +145,9 @@ def test_log_of_a_clean_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """Its stale entries are listed, and none of them counts."""
     image = with_log(IMAGE, Log(MB, run([[write(1)]], flushed=SIZE, last=SIZE)))
     facts = json.loads(asked(capsys, "log", "--json", image.save(tmp_path / "a.vhdx")))
-    assert (facts["state"], facts["active_sequence"]) == ("clean", None)
-    assert [(entry["valid"], entry["problem"]) for entry in facts["entries"]] == [(False, f"its LogGuid is {LOG_GUID}")]
+    assert (facts["log"]["state"], facts["log"]["handling"]) == ("clean", "none")
+    (entry,) = facts["entries"]
+    assert (entry["valid"], entry["problem"]["message"]) == (False, f"its LogGuid is {LOG_GUID}")
 
 
 def test_the_log_in_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,26 +156,32 @@ def test_the_log_in_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     log = json.loads(asked(capsys, "info", "--json", path))["log"]
     assert log == {
         "state": "dirty",
-        "guid": str(LOG_GUID),
-        "offset": IMAGE.log_offset,
+        "handling": "replayed",
+        "log_guid": str(LOG_GUID),
+        "file_offset": IMAGE.log_offset,
         "length": MB,
-        "replayed": True,
-        "entries": 3,
-        "active_sequence": {"first": 6, "last": 7},
-        "sectors": 1,
-        "ranges": 2,
-        "bytes": 2 * SECTOR + MB,
-        "changes": {"region_tables": [], "metadata_bytes": 0, "bat_entries": 16, "grown": MB},
+        "entry_count": 3,
+        "first_sequence_number": "6",
+        "last_sequence_number": "7",
+        "written_sector_count": 1,
+        "zeroed_range_count": 2,
+        "replayed_length": 2 * SECTOR + MB,
+        "changed_region_tables": [],
+        "changed_metadata_length": 0,
+        "changed_bat_entry_count": 16,
+        "grown_length": MB,
     }
     text = asked(capsys, "info", path)
     assert "dirty, replayed in memory" in text
-    assert "WARNING" in text
+    assert "1 warning" in text
     stale = asked(capsys, "info", "--log", "ignore", path)
-    assert "dirty, not replayed" in stale
-    assert "ERROR" in stale
+    assert "dirty, ignored" in stale
+    assert "1 error" in stale
     assert "log.dirty" in asked(capsys, "info", "--log", "refuse", path, code=1)
     clean = json.loads(asked(capsys, "info", "--json", IMAGE.save(tmp_path / "b.vhdx")))["log"]
-    assert clean.keys() == {"state", "guid", "offset", "length"}
+    assert clean.keys() == log.keys()
+    assert (clean["state"], clean["handling"], clean["log_guid"]) == ("clean", "none", str(UUID(int=0)))
+    assert not any(value for key, value in clean.items() if key.startswith(("changed", "replayed", "entry")))
 
 
 @pytest.mark.parametrize("command", ["cat", "info", "map"])

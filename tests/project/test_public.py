@@ -22,14 +22,15 @@ import vhdxreader
 PUBLIC = {
     "opening": "open open_chain is_vhdx BinaryFile Chain VhdxImage VirtualDisk Extent Kind Lost",
     "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
-    "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogState LogListing LogUpdate read_log",
+    "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
+    " LogListing LogUpdate read_log",
     "partitions": "Partition PartitionStream PartitionTable",
     "disks": "compare Comparison DifferingRange hash_disk hash_blocks BlockDigest digest_algorithms parse_digest_list"
     " expected_digests ListedDigest measure Measurement FileUse",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
     " write_skeleton steady",
-    "findings": "Finding Severity Tried",
+    "findings": "plain problem_to_dict Finding Severity Tried",
     "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnreadableError UnsupportedImageError"
     " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError",
 }
@@ -117,7 +118,7 @@ def test_the_library_loads_neither_the_command_line_nor_programs_nor_the_network
 def test_text_from_an_image_where_no_character_set_of_ours_has_it(tmp_path):
     path = dynamic(MB, creator="\u65e5\u672c").save(tmp_path / "disk.vhdx")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
-    command = [sys.executable, "-m", "vhdxreader", "info", str(path)]
+    command = [sys.executable, "-m", "vhdxreader", "info", "-v", str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u65e5\\u672c" in done.stdout

@@ -38,7 +38,7 @@ def test_it_ends_with_the_last_structure_that_is_no_payload(last, more, tmp_path
     _, out = make(image, tmp_path)
     end = image.region_offset[last] + image.region_length[last]
     assert out.read_bytes() == image.file.read(0, end)
-    assert capsys.readouterr().out.startswith(f"{end // MB} MB ({end} bytes), up to the end of the ")
+    assert capsys.readouterr().out.startswith(f"{end // MB} MiB ({end} bytes), up to the end of the ")
 
 
 def test_sector_bitmap_blocks_on_request(tmp_path):
@@ -117,7 +117,7 @@ def test_more_than_is_wanted_is_not_written(tmp_path, capsys):
     _, out = make(BUILT["largest"](), tmp_path, "--max-size", "16M", code=1)
     assert not out.exists()
     words = capsys.readouterr().err
-    assert "its last structure, the BAT region, has 20 MB (20971520 bytes): more than --max-size" in words
+    assert "its last structure, the BAT region, has 20 MiB (20971520 bytes): more than --max-size" in words
 
 
 def test_what_is_there_is_not_overwritten(tmp_path):

@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import click
 
 import vhdxreader
+from vhdxreader import Report, Severity, VhdxError
 
-from .. import Finding, Severity
-from .options import image_argument, json_option
-from .output import print_json, print_pairs, printable, size
+from .answer import answers, asked_for_json
+from .failure import each_image, failed, worst
+from .info_text import log_state
+from .options import images_argument
+from .output import print_findings, print_pairs, short_size, size
+from .progress import progress_bar, shows_progress
+from .table import Column, print_table
+
+_KEYS = (
+    *("filename", "format", "worst", "disk_type", "virtual_size", "file_size", "block_size", "payload_block_count"),
+    *("allocated_block_count", "bitmap_block_count", "unused_size", "read_size", "log", "finding_counts", "findings"),
+    *("before_replay", "changed"),
+)
+_SUMMARY = (
+    Column("File", path=True),
+    Column("Type"),
+    Column("Virtual size", right=True),
+    Column("Log"),
+    Column("Worst"),
+    Column("Findings", right=True),
+    Column("First of the worst"),
+)
 
 
 @click.command("check", short_help="All that is wrong with an image.")
-@image_argument
-@json_option
+@images_argument
+@click.option("-v", "--verbose", is_flag=True, help="Of several images, all findings, not a line each.")
+@answers("check", *_KEYS)
 @click.option("--deep", is_flag=True, help="Read every byte that a block has in the file.")
-def command(image: str, as_json: bool, deep: bool) -> int:
-    """Hold IMAGE against every rule of the specification and list all that is wrong with it.
+@shows_progress
+def command(images: Sequence[str], verbose: bool, deep: bool, progress: bool | None, quiet: bool) -> int:
+    """Hold each IMAGE against every rule of the specification and list all that is wrong with it; of several, a line
+    each.
 
     Works on images that cannot be opened. Exits with 0 where nothing is wrong, 2 if the image is corrupt, 3 if a
     WARNING is worth a look, 1 if it is no VHDX or of a kind that is not supported.
     """
-    with _progress_bar() as progress:
-        report = vhdxreader.check(image, deep=deep, progress=progress)
-    if as_json:
-        print_json(describe(report))
-    else:
-        _print_text(report)
-    return exit_code(report)
+
+    def examine(filename: str) -> Report:
+        with progress_bar("Checking", progress, quiet=quiet, unit="BAT entries") as report_progress:
+            return vhdxreader.check(filename, deep=deep, progress=report_progress)
+
+    def one(filename: str) -> int:
+        report = examine(filename)
+        answer = asked_for_json()
+        if answer is not None:
+            answer.give(report.to_dict())
+        else:
+            _print_text(report)
+        return exit_code(report)
+
+    def rows() -> Iterator[list[str]]:
+        for filename in images:
+            try:
+                report = examine(filename)
+            except (VhdxError, OSError) as error:
+                codes.append(failed(error, filename))
+                yield [filename, "", "", "", "error", "", ""]
+            else:
+                codes.append(exit_code(report))
+                yield _summary(report)
+
+    if len(images) == 1 or verbose or asked_for_json():
+        return each_image(images, one)
+    codes: list[int] = []
+    print_table(_SUMMARY, rows())
+    return worst(codes)
 
 
-def exit_code(report: vhdxreader.Report) -> int:
+def exit_code(report: Report) -> int:
     """What the command exits with; it has no verdict on an image that was changed meanwhile."""
     if report.changed:
         return 1
@@ -43,81 +87,40 @@ def exit_code(report: vhdxreader.Report) -> int:
     return 3 if report.worst is Severity.WARNING else 0
 
 
-def describe(report: vhdxreader.Report) -> dict[str, Any]:
-    """All that a report holds, as plain values; sizes and offsets in bytes."""
-    return {
-        "filename": report.name,
-        "format": "vhdx" if report.is_vhdx else None,
-        "worst": None if report.worst is None else report.worst.name,
-        "file_size": report.file_size,
-        "log_state": report.log_state,
-        "disk_type": report.disk_type,
-        "virtual_size": report.virtual_size,
-        "block_size": report.block_size,
-        "payload_blocks": report.payload_blocks,
-        "allocated_blocks": report.allocated_blocks,
-        "bitmap_blocks": report.bitmap_blocks,
-        "unused_bytes": report.unused_bytes,
-        "bytes_read": report.bytes_read,
-        "counts": dict(report.counts),
-        "findings": [_finding(finding) for finding in report.findings],
-        "before_replay": [_finding(finding) for finding in report.before_replay],
-    }
+def _summary(report: Report) -> list[str]:
+    first = next((finding.rule for finding in report.findings if finding.severity is report.worst), "")
+    return [
+        report.name,
+        report.disk_type or "not known",
+        "" if report.virtual_size is None else short_size(report.virtual_size),
+        _log(report),
+        "fine" if report.worst is None else str(report.worst),
+        str(sum(report.counts.values())),
+        first,
+    ]
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "severity": finding.severity.name,
-        "rule": finding.rule,
-        "section": finding.section,
-        "offset": finding.file_offset,
-        "message": finding.message,
-        "means": finding.means,
-    }
+def _log(report: Report) -> str:
+    return "not known" if report.log is None else log_state(report.log.to_dict())
 
 
-def _print_text(report: vhdxreader.Report) -> None:
+def _print_text(report: Report) -> None:
     sizes = [("File size", report.file_size), ("Virtual size", report.virtual_size), ("Block size", report.block_size)]
     counts = [
         ("Payload blocks", report.payload_blocks),
         ("Allocated blocks", report.allocated_blocks),
         ("Sector bitmap blocks", report.bitmap_blocks),
     ]
-    pairs = [("Type", report.disk_type or "not known"), ("Log", report.log_state or "not known")]
+    pairs = [("Type", str(report.disk_type or "not known")), ("Log", _log(report))]
     pairs += [(name, size(value)) for name, value in sizes if value is not None]
     pairs += [(name, str(value)) for name, value in counts if value is not None]
     ends = [("Unused space", report.unused_bytes), ("Read", report.bytes_read)]
     pairs += [(name, size(value)) for name, value in ends if value is not None]
     print_pairs(report.name, pairs)
-    _print_findings("Findings", report.findings)
+    print_findings("Findings", report.findings)
     for rule, count in report.counts.items():
         listed = sum(finding.rule == rule for finding in report.findings)
         if listed < count:
             click.echo(f"  {count - listed} more of {rule}")
     if report.before_replay:
-        _print_findings("On disk, before the log's replay", report.before_replay)
-
-
-def _print_findings(title: str, findings: Sequence[Finding]) -> None:
-    click.echo(f"{title}:" if findings else f"{title}: none")
-    for finding in findings:
-        where = "" if finding.file_offset is None else f" at {finding.file_offset:#x}"
-        click.echo(f"  {finding.severity.name} {finding.rule}{where} [{finding.section}]")
-        click.echo(f"    {printable(finding.message)}")
-        click.echo(f"    Means: {finding.means}")
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("Block allocation table"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        print_findings("On disk, before the log's replay", report.before_replay)

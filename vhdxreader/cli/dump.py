@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from collections.abc import Iterable, Iterator
 
 import click
 
-from .. import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
-from .options import image_argument, json_option
-from .output import print_json, printable
+import vhdxreader
+from vhdxreader import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode
 
-_SHOWN_BYTES = 16
+from .answer import answers, asked_for_json
+from .options import image_argument
+from .output import printable, terminal_width
+
+_WIDE = 120  # columns of a terminal that has room for 16 bytes and what they mean
 
 
 @click.command("dump", short_help="Every field of every structure.")
 @image_argument
 @click.argument("section", type=click.Choice(DUMP_SECTIONS), required=False)
-@json_option
-@click.option("--first", type=click.IntRange(0), default=0, help="First BAT entry, or first 4 KB sector of the log.")
+@answers("dump", "filename", "structures")
+@click.option("--first", type=click.IntRange(0), default=0, help="First BAT entry, or first 4 KiB sector of the log.")
 @click.option(
     "--count",
     type=click.IntRange(1, MAX_DUMP_COUNT),
@@ -25,48 +29,59 @@ _SHOWN_BYTES = 16
     show_default=True,
     help="How many BAT entries or log sectors.",
 )
-def command(image: str, section: str | None, as_json: bool, first: int, count: int) -> int:
+def command(image: str, section: str | None, first: int, count: int) -> int:
     """Show every field of every structure of IMAGE, or of one SECTION: its place, its bytes and what it means.
 
     Shows what lies on disk: no log is replayed. Works on images that cannot be opened; exits with 2 if a structure
     cannot be read.
     """
-    nodes = dump(image, [section] if section else [], first=first, count=count)
-    if as_json:
-        shown = list(nodes)
-        print_json([describe(node) for node in shown])
-        return 2 if any(node.problem for node in shown) else 0
-    code = 0
+    seen = _Seen(vhdxreader.dump(image, [section] if section else [], first=first, count=count))
+    answer = asked_for_json()
+    if answer is None:
+        _print_text(seen)
+    else:
+        facts = {"filename": vhdxreader.plain(image)}
+        answer.give_list(facts, "structures", (node.to_dict() for node in seen), "structure")
+    return 2 if seen.problem else 0
+
+
+class _Seen:
+    """Nodes, and whether there was one among them that cannot be read."""
+
+    def __init__(self, nodes: Iterable[DumpNode]) -> None:
+        self.problem = False
+        self._nodes = nodes
+
+    def __iter__(self) -> Iterator[DumpNode]:
+        for node in self._nodes:
+            self.problem = self.problem or bool(node.problem)
+            yield node
+
+
+def _print_text(nodes: Iterable[DumpNode]) -> None:
+    width = terminal_width()
+    shown_bytes, name_width = (16, 32) if width is None or width >= _WIDE else (8, 26)
     for node in nodes:
-        _print(node, 0)
-        code = 2 if node.problem else code
-    return code
+        for line in _lines(node, 0, shown_bytes, name_width, width):
+            click.echo(line)
 
 
-def describe(node: DumpNode) -> dict[str, Any]:
-    """A node as plain values; offsets and sizes in bytes."""
-    facts: dict[str, Any] = {"name": node.name, "offset": node.offset, "size": node.size}
-    if node.bits is not None:
-        facts |= {"bit": node.bit, "bits": node.bits}
-    if not node.children:
-        facts["raw"] = node.raw.hex()
-    if node.value is not None:
-        facts["value"] = node.value
-    for key, text in (("meaning", node.meaning), ("problem", node.problem)):
-        if text:
-            facts[key] = text
-    return facts | ({"fields": [describe(child) for child in node.children]} if node.children else {})
-
-
-def _print(node: DumpNode, depth: int) -> None:
-    place = "" if node.offset is None else f"{node.offset:#012x}"
+def _lines(node: DumpNode, depth: int, shown_bytes: int, name_width: int, width: int | None) -> Iterator[str]:
+    """A node and those below it; what it means goes on under its beginning where a terminal's line is too short."""
+    place = "" if node.offset is None else f"{node.offset:#x}"
     name = node.name
     if node.bit is not None and node.bits is not None:
         name += f" (bit {node.bit})" if node.bits == 1 else f" (bits {node.bit}-{node.bit + node.bits - 1})"
-    raw = "" if node.children else node.raw[:_SHOWN_BYTES].hex() + ("..." if node.size > _SHOWN_BYTES else "")
-    text = f"cannot be read: {node.problem}" if node.problem else node.meaning
-    line = f"{place:12}  {'  ' * depth + name:<32}  "
-    line += printable(text) if node.children else f"{raw:<{2 * _SHOWN_BYTES + 3}}  {printable(text)}"
-    click.echo(line.rstrip())
+    raw = "" if node.children else node.raw[:shown_bytes].hex() + ("..." if node.size > shown_bytes else "")
+    begin = f"{place:12}  {'  ' * depth + name:<{name_width}}  "
+    begin += "" if node.children else f"{raw:<{2 * shown_bytes + 3}}  "
+    text = printable(f"cannot be read: {node.problem}" if node.problem else node.meaning)
+    room = None if width is None else width - len(begin)
+    if room is None or len(text) <= room or room < 16:
+        yield (begin + text).rstrip()
+    else:
+        first, *more = textwrap.wrap(text, room)
+        yield begin + first
+        yield from (" " * len(begin) + line for line in more)
     for child in node.children:
-        _print(child, depth + 1)
+        yield from _lines(child, depth + 1, shown_bytes, name_width, width)

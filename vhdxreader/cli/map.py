@@ -10,30 +10,54 @@ from typing import Any
 import click
 
 import vhdxreader
+from vhdxreader import Extent, Kind, VirtualDisk
 
-from .. import Extent, Kind
-from .options import json_option, opens_image
-from .output import printable
+from .answer import answers, asked_for_json
+from .options import opens_image
+from .output import print_pairs, short_size
+from .table import Column, print_table
 
-_COLUMNS = "{:<18} {:<18} {:<11} {:>5}  {:<18} {}"
+_COLUMNS = (
+    Column("Disk offset", right=True),
+    Column("Length", right=True),
+    Column("Bytes", right=True),
+    Column("Kind"),
+    Column("Depth", right=True),
+    Column("File offset", right=True),
+    Column("", wrap=True),
+)
 
 
-@click.command("map", short_help="Where each part of the disk comes from.")
+class _MapCommand(click.Command):
+    """Takes `--json=qemu`: an option with a value that may be left out would take what follows for it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--qemu" if argument == "--json=qemu" else argument for argument in args])
+
+
+@click.command("map", cls=_MapCommand, short_help="Where each part of the disk comes from.")
 @opens_image
-@json_option
+@answers("map", "filename", "virtual_size", "extents")
+@click.option("--qemu", is_flag=True, help="As --json=qemu: an array with exactly the keys of qemu-img map.")
 @click.option("--chain/--own", default=True, help="Of the whole chain, or of IMAGE alone: what it changed.  [--chain]")
-def command(image: str, as_json: bool, chain: bool, **how: Any) -> int:
+def command(image: str, qemu: bool, chain: bool, **how: Any) -> int:
     """Show where each part of the virtual disk in IMAGE comes from.
 
     Parts are data, zero, absent (in no file: zeros, or in a parent that is not open) or error (it cannot be read).
-    Offsets and lengths are bytes. The keys of the JSON are those of `qemu-img map`, with `filename` and `state`. Exits
-    with 2 if there is a part that cannot be read.
+    Depth counts the files of the chain from IMAGE, which is 0. Exits with 2 if there is a part that cannot be read.
     """
     if not chain:
         how |= {"parent": None, "parents": None}
     with vhdxreader.open(image, **how) as disk:
         seen = _Seen(disk.extents(chain=chain))
-        sys.stdout.writelines(_json_lines(seen) if as_json else _text_lines(seen))
+        answer = asked_for_json()
+        if qemu:
+            sys.stdout.writelines(_qemu_lines(seen))
+        elif answer is not None:
+            facts = {"filename": vhdxreader.plain(disk.name), "virtual_size": disk.size}
+            answer.give_list(facts, "extents", (extent.to_dict() for extent in seen), "extent")
+        else:
+            _print_text(disk, seen)
     return 2 if seen.error else 0
 
 
@@ -50,8 +74,33 @@ class _Seen:
             yield extent
 
 
-def describe(extent: Extent) -> dict[str, Any]:
-    """An extent as plain values, with the keys of `qemu-img map`."""
+def _print_text(disk: VirtualDisk, extents: _Seen) -> None:
+    print_pairs("Files by depth", [(str(depth), image.name) for depth, image in enumerate(disk.images)])
+    print_table(_COLUMNS, map(_row, extents))
+
+
+def _row(extent: Extent) -> list[str]:
+    return [
+        f"{extent.disk_offset:#x}",
+        short_size(extent.length),
+        str(extent.length),
+        str(extent.kind),
+        str(extent.depth),
+        "" if extent.file_offset is None else f"{extent.file_offset:#x}",
+        "" if extent.error is None else str(extent.error),
+    ]
+
+
+def _qemu_lines(extents: _Seen) -> Iterator[str]:
+    separator = "["
+    for extent in extents:
+        yield f"{separator}{json.dumps(_as_qemu(extent))}"
+        separator = ",\n"
+    yield "[]\n" if separator == "[" else "]\n"
+
+
+def _as_qemu(extent: Extent) -> dict[str, Any]:
+    """An extent with the keys of `qemu-img map --output=json`."""
     facts: dict[str, Any] = {
         "start": extent.disk_offset,
         "length": extent.length,
@@ -60,28 +109,4 @@ def describe(extent: Extent) -> dict[str, Any]:
         "zero": extent.zero,
         "data": extent.data,
     }
-    if extent.file_offset is not None:
-        facts["offset"] = extent.file_offset
-    facts |= {"filename": extent.filename, "state": extent.kind.value}
-    if extent.error is not None:
-        facts["error"] = str(extent.error)
-    return facts
-
-
-def _json_lines(extents: _Seen) -> Iterator[str]:
-    separator = "["
-    for extent in extents:
-        yield f"{separator}{json.dumps(describe(extent))}"
-        separator = ",\n"
-    yield "[]\n" if separator == "[" else "]\n"
-
-
-def _text_lines(extents: _Seen) -> Iterator[str]:
-    yield _COLUMNS.format("Offset", "Length", "State", "Depth", "File offset", "File") + "\n"
-    for extent in extents:
-        where = "" if extent.file_offset is None else f"{extent.file_offset:#x}"
-        name = printable(extent.filename if extent.error is None else f"{extent.filename}: {extent.error}")
-        state = extent.kind.value
-        yield (
-            _COLUMNS.format(f"{extent.disk_offset:#x}", f"{extent.length:#x}", state, extent.depth, where, name) + "\n"
-        )
+    return facts if extent.file_offset is None else {**facts, "offset": extent.file_offset}

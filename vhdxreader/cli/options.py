@@ -11,6 +11,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_IMAGE = "vhdxreader.image"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -24,8 +25,18 @@ def size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
-image_argument = click.argument("image", type=click.Path())
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def _remember(context: click.Context, _argument: click.Parameter, image: str) -> str:
+    context.meta[_IMAGE] = image
+    return image
+
+
+def named_image(context: click.Context) -> str | None:
+    """The IMAGE of the command that runs, None if it has none or several."""
+    return context.meta.get(_IMAGE)
+
+
+image_argument = click.argument("image", type=click.Path(), callback=_remember)
+images_argument = click.argument("images", metavar="IMAGE...", type=click.Path(), nargs=-1, required=True)
 
 # How an image is opened: each becomes a keyword of `vhdxreader.open`.
 _OPEN_OPTIONS: list[Callable[[Any], Any]] = [
@@ -67,7 +78,12 @@ def offers_force() -> Iterator[None]:
 
 def opens_image(command: F) -> F:
     """Give a command the IMAGE argument and every option on how to open it, as keywords for `vhdxreader.open`."""
-    for decorate in reversed([image_argument, *_OPEN_OPTIONS]):
+    return image_argument(opens(command))
+
+
+def opens(command: F) -> F:
+    """Give a command every option on how to open an image, as keywords for `vhdxreader.open`."""
+    for decorate in reversed(_OPEN_OPTIONS):
         command = decorate(command)
     return command
 

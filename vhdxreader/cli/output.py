@@ -1,44 +1,87 @@
-"""How values are shown: sizes, text from an untrusted file, JSON."""
+"""How values are shown to people: sizes, places, text from an untrusted file, pairs, findings."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 import click
 
-from .. import Severity, VirtualDisk
+from vhdxreader import Finding, Severity, VirtualDisk
 
 _MAX_LISTED = 1000  # lost ranges
-_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB", "EB")
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+WORD_COLORS = {"error": "red", "warning": "yellow", "dirty": "yellow", "lost": "red"}
 
 
-def size(value: int) -> str:
-    """Bytes, and in front of them the largest unit (a power of 1024) with up to two decimals."""
+def short_size(value: int) -> str:
+    """Bytes in the largest unit (a power of 1024), with up to two decimals."""
     if value < 1024:
         return f"{value} bytes"
     power = min((value.bit_length() - 1) // 10, len(_UNITS) - 1)
     number = f"{value / (1 << 10 * power):.2f}".rstrip("0").rstrip(".")
-    return f"{number} {_UNITS[power]} ({value} bytes)"
+    return f"{number} {_UNITS[power]}"
+
+
+def size(value: int) -> str:
+    """Bytes, and in front of them the largest unit."""
+    return short_size(value) if value < 1024 else f"{short_size(value)} ({value} bytes)"
 
 
 def printable(text: str) -> str:
     """Text that may come from an image, on one line and without what could steer a terminal: escaped as in Python."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def print_json(value: Any) -> None:
-    """Print JSON, plain ASCII."""
-    click.echo(json.dumps(value, indent=2))
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; None if it is none, and nothing is to be cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
+def color_is_wanted(stream: TextIO) -> bool:
+    """Only on a terminal, and not where NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def colored(text: str, word: str) -> str:
+    """Text in the colour that a word such as "error" has."""
+    color = WORD_COLORS.get(word)
+    return click.style(text, fg=color) if color and color_is_wanted(sys.stdout) else text
+
+
+def print_pairs(title: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Print a heading and indented lines of name and value, the values in one column."""
     click.echo(f"{printable(title)}:" if pairs else f"{printable(title)}: none")
     names = [printable(name) for name, _ in pairs]
-    width = max((len(name) for name in names), default=0)
+    column = max((len(name) for name in names), default=0) + 5
     for name, (_, value) in zip(names, pairs, strict=True):
-        click.echo(f"  {name + ':':<{width + 1}}  {printable(value)}".rstrip())
+        _print_wrapped(f"  {name + ':':<{column - 3}} ", printable(value), column)
+
+
+def print_findings(title: str, findings: Iterable[Finding]) -> None:
+    """Print each finding with what it means, which is said once for each rule."""
+    findings = list(findings)
+    click.echo(f"{title}:" if findings else f"{title}: none")
+    explained: set[str] = set()
+    for finding in findings:
+        word = str(finding.severity)
+        click.echo(f"  {colored(word, word)} {finding_place(finding)}")
+        _print_wrapped("    ", printable(finding.message), 4)
+        if finding.means and finding.rule not in explained:
+            _print_wrapped("    ", f"Means: {finding.means}", 4)
+            explained.add(finding.rule)
+
+
+def finding_place(finding: Finding) -> str:
+    """The rule that is broken, where, and its section."""
+    where = "" if finding.file_offset is None else f" at {finding.file_offset:#x}"
+    return f"{finding.rule}{where} [{finding.section}]"
 
 
 def report_lost(disk: VirtualDisk) -> int:
@@ -63,4 +106,14 @@ def report_findings(disk: VirtualDisk) -> None:
 def report_change(disk: VirtualDisk) -> None:
     """Say on standard error that a disk was changed while it was read, where that is allowed."""
     if disk.has_changed():
-        click.echo(f"vhdxreader: WARNING: {printable(disk.name)} was changed while it was read", err=True)
+        click.echo(f"vhdxreader: warning: {printable(disk.name)} was changed while it was read", err=True)
+
+
+def _print_wrapped(begin: str, text: str, indent: int) -> None:
+    """Print a line; on a terminal in as many as it takes, words whole where they fit."""
+    width = terminal_width()
+    if width is None or len(begin) + len(text) <= width or width - indent < 20:
+        click.echo((begin + text).rstrip())
+        return
+    for i, line in enumerate(textwrap.wrap(text, width - indent, break_on_hyphens=False)):
+        click.echo(begin + line if i == 0 else " " * indent + line)

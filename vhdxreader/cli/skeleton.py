@@ -22,8 +22,8 @@ def command(image: str, target: str, max_size: int, bitmaps: bool, force: bool) 
     """Copy the beginning of IMAGE, up to the end of its last structure that is no payload, to OUT.
 
     That is the header section, log, metadata, BAT and unknown regions, byte for byte at their places: for bug reports,
-    and for the Kaitai Web IDE, which takes about 127 MB. Blocks that lie between structures are copied with them. info,
-    dump, log and check work on it; info shows the state before the replay of a log.
+    and for the Kaitai Web IDE, which takes about 127 MiB. Blocks that lie between structures are copied with them.
+    info, dump, log and check work on it; info shows the state before the replay of a log.
     """
     with offers_force():
         skeleton, is_written = write_skeleton(image, target, max_size=max_size, bitmaps=bitmaps, overwrite=force)

@@ -17,7 +17,7 @@ from ..format.bat import Bat
 from ..format.overlaps import Span, collision
 from ..format.rules import breach
 from ..format.sector_bitmap import SectorBitmaps
-from ..plain import plain
+from ..plain_values import plain
 
 
 class Kind(StrEnum):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from .. import spec
 from ..errors import ParentError, Tried, VhdxError
@@ -40,6 +40,12 @@ class Chain:
     opened: tuple[VhdxImage, ...]
     borrowed: tuple[VhdxImage, ...]
     error: VhdxError | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: the files, child first, and what is wrong with the parent that should follow."""
+        from .image_facts import chain_to_dict
+
+        return chain_to_dict(self)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -24,7 +24,8 @@ from .address_map import Extent
 from .block_reads import Reader
 from .structures import read_structures
 
-if TYPE_CHECKING:  # imported when somebody asks what a replay changed
+if TYPE_CHECKING:  # imported when somebody asks for it
+    from ..format.log_summary import LogSummary
     from .replay_changes import LogChanges
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class VhdxImage(Closing):
         self.headers = found.headers
         self.header = _needed(found.header)
         self.log = found.log
+        self._log_mode = mode
         self.region_tables = found.region_tables
         self.region_table = _needed(found.region_table)
         self.metadata = _needed(found.metadata)
@@ -151,6 +153,22 @@ class VhdxImage(Closing):
             return self.bat.has_changed()
         except TruncatedImageError:
             return True
+
+    def log_summary(self) -> LogSummary:
+        """The log in a few words. Reads what was changed by its replay."""
+        from ..format.log_summary import summarize_log
+
+        changes = self.log_changes()
+        return summarize_log(self.header, self.log, self._log_mode, **({} if changes is None else changes.summary()))
+
+    def to_dict(self, *, count_blocks: bool = False) -> dict[str, Any]:
+        """All that the image says of itself, as JSON has it; with `count_blocks`, the whole BAT is read.
+
+        Keys as in the schema `vhdxreader/info/1`, sizes and places in bytes.
+        """
+        from .image_facts import image_to_dict
+
+        return image_to_dict(self, count_blocks=count_blocks)
 
     def close(self) -> None:
         """Close the file if it was opened by its path. What needs the file raises `ValueError` from then on."""

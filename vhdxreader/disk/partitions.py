@@ -15,7 +15,7 @@ from zlib import crc32
 
 from .. import spec
 from ..errors import Finding, Severity
-from ..plain import plain
+from ..plain_values import plain
 from .partition_types import gpt_type_name, mbr_type_name
 from .volumes import find_volume, is_boot_sector
 

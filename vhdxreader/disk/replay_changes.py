@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import ne
+from typing import Any
 
 from .. import spec
 from ..files.overlay import OverlaySource
@@ -27,6 +28,15 @@ class LogChanges:
     metadata_bytes: int
     bat_entries: int
     grown: int
+
+    def summary(self) -> dict[str, Any]:
+        """By the names that `LogSummary` has for them."""
+        return {
+            "changed_region_tables": self.region_tables,
+            "changed_metadata_length": self.metadata_bytes,
+            "changed_bat_entry_count": self.bat_entries,
+            "grown_length": self.grown,
+        }
 
 
 def find_changes(overlay: OverlaySource, metadata: Region, bat: Bat) -> LogChanges:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import VhdxError
+from ..format.rules import finding
 
 _MAX_RANGES = 1 << 16
 
@@ -26,6 +28,16 @@ class Lost:
     depth: int
     rule: str
     reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        problem = finding(self.rule, self.reason) if self.rule else VhdxError(self.reason)
+        return {
+            "disk_offset": self.disk_offset,
+            "length": self.length,
+            "depth": self.depth,
+            "problem": {**problem.to_dict(), "disk_offset": self.disk_offset},
+        }
 
     @property
     def end(self) -> int:

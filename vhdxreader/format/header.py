@@ -6,11 +6,13 @@ In: a source. Out: frozen dataclasses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from .. import spec
 from ..errors import UnreadableError
 from ..files.source import Source
+from ..plain_values import checksum_text, decimal_text, plain
 from . import grammar
 from .rules import Findings
 from .structure_copies import Copy, Place, read_copies, report_bad_copies
@@ -38,6 +40,20 @@ class Header:
     def has_log(self) -> bool:
         """Whether the header names a log to replay."""
         return self.log_guid != spec.NIL_GUID
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, without the place."""
+        return {
+            "sequence_number": decimal_text(self.sequence_number),
+            "file_write_guid": plain(self.file_write_guid),
+            "data_write_guid": plain(self.data_write_guid),
+            "log_guid": plain(self.log_guid),
+            "log_version": self.log_version,
+            "format_version": self.version,
+            "log_file_offset": self.log_offset,
+            "log_length": self.log_length,
+            "checksum": checksum_text(self.checksum),
+        }
 
     def log_is_in_place(self, file_size: int) -> bool:
         """Whether the log lies behind the header section and inside the file, in whole megabytes, and is not empty."""

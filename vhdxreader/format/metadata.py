@@ -15,6 +15,7 @@ from .. import spec
 from ..errors import TruncatedImageError, UnreadableError
 from ..files.partial_reads import read_around
 from ..files.source import Source
+from ..plain_values import plain
 from . import grammar
 from .overlaps import Span, report_overlaps
 from .region_table import Region
@@ -50,6 +51,18 @@ class MetadataItem:
     def name(self) -> str:
         """The specification's name of a known item, else its GUID."""
         return KNOWN_ITEMS[self.item_id].name if self.is_known else str(self.item_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "name": self.name,
+            "item_guid": plain(self.item_id),
+            "file_offset": self.offset,
+            "length": self.length,
+            "user": self.is_user,
+            "virtual_disk": self.is_virtual_disk,
+            "required": self.is_required,
+        }
 
 
 @dataclass(frozen=True, slots=True)

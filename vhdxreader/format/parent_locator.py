@@ -14,6 +14,7 @@ from uuid import UUID
 from .. import spec
 from ..errors import TruncatedImageError, UnreadableError
 from ..files.source import Source
+from ..plain_values import plain
 from . import grammar
 from .metadata import MetadataItem
 from .rules import Findings
@@ -39,6 +40,17 @@ class ParentLocator:
     def accepts(self, data_write_guid: UUID) -> bool:
         """Whether a file with this DataWriteGuid in its current header is the parent [2.6.2.6.3]."""
         return data_write_guid in (self.linkage, self.linkage2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "parent_linkage_guid": plain(self.linkage),
+            "parent_linkage2_guid": plain(self.linkage2),
+            "relative_path": plain(self.relative_path),
+            "volume_path": plain(self.volume_path),
+            "absolute_win32_path": plain(self.absolute_win32_path),
+            "entries": [{"key": plain(key), "value": plain(value)} for key, value in self.entries],
+        }
 
 
 def read_locator(source: Source, item: MetadataItem, findings: Findings) -> ParentLocator | None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from .. import spec
 from ..files.source import Source
+from ..plain_values import checksum_text, plain
 from . import grammar
 from .overlaps import Span, report_overlaps
 from .rules import Findings
@@ -44,6 +46,16 @@ class Region:
     def is_known(self) -> bool:
         return self.guid in spec.REGION_NAMES
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "name": self.name,
+            "region_guid": plain(self.guid),
+            "file_offset": self.offset,
+            "length": self.length,
+            "required": self.required,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class RegionTable:
@@ -54,6 +66,10 @@ class RegionTable:
     entry_count: int
     regions: tuple[Region, ...]
     reserved_is_zero: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, without place and regions."""
+        return {"entry_count": self.entry_count, "checksum": checksum_text(self.checksum)}
 
 
 def read_region_tables(source: Source) -> tuple[Copy[RegionTable], Copy[RegionTable]]:

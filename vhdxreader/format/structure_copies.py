@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import UnreadableError
 from ..files.source import Source
+from ..plain_values import plain
 from .checksum import checksum, stored_checksum
-from .rules import Findings
+from .rules import Findings, finding
 
 T = TypeVar("T")
 
@@ -27,6 +28,16 @@ class Copy(Generic[T]):
     data: bytes = field(default=b"", repr=False)  # of a valid copy
     rule: str = ""
     problem: str = ""
+
+    def to_dict(self, filename: str | None = None) -> dict[str, Any]:
+        """As JSON has it, without the value."""
+        problem = finding(self.rule, self.problem, self.offset, filename) if self.value is None else None
+        return {
+            "number": self.number,
+            "file_offset": self.offset,
+            "valid": self.value is not None,
+            "problem": plain(problem),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,11 @@ from ..disk.structures import Structures, read_structures
 from ..errors import Finding, Severity, UnsupportedImageError
 from ..files.source import PathOrFile, Source, open_source
 from ..format.log_replay import LogMode
+from ..format.log_summary import LogSummary, summarize_log
+from ..format.metadata import DiskType
 from ..format.rules import RULES, Findings
 from ..format.stamp import Stamp
+from ..plain_values import plain
 from .block_check import BlockWalk, Progress
 from .skeleton import ends_with_structures
 
@@ -33,9 +36,9 @@ class Report:
     `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
     often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
     disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
-    `bytes_read` is what a deep check read of the blocks. `log_state` is "clean", "replayed", or "not replayed" where it
-    should be and cannot be. A file that has neither the signature nor any valid header or region table is no VHDX, and
-    nothing else is said of it. Where the file was `changed` during the check, all of this is of no one moment.
+    `bytes_read` is what a deep check read of the blocks. `log` is None where there is no current header. A file that
+    has neither the signature nor any valid header or region table is no VHDX, and nothing else is said of it. Where the file
+    was `changed` during the check, all of this is of no one moment.
     """
 
     name: str
@@ -43,8 +46,8 @@ class Report:
     is_vhdx: bool
     findings: tuple[Finding, ...]
     counts: Mapping[str, int]
-    log_state: str | None = None
-    disk_type: str | None = None
+    log: LogSummary | None = None
+    disk_type: DiskType | None = None
     virtual_size: int | None = None
     block_size: int | None = None
     payload_blocks: int | None = None
@@ -68,6 +71,29 @@ class Report:
             and not self.changed
             and any(finding.severity is Severity.ERROR and not _is_unsupported(finding) for finding in self.findings)
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: keys as in the schema `vhdxreader/check/1`."""
+        facts = {
+            "filename": self.name,
+            "format": "vhdx" if self.is_vhdx else None,
+            "worst": self.worst,
+            "disk_type": self.disk_type,
+            "virtual_size": self.virtual_size,
+            "file_size": self.file_size,
+            "block_size": self.block_size,
+            "payload_block_count": self.payload_blocks,
+            "allocated_block_count": self.allocated_blocks,
+            "bitmap_block_count": self.bitmap_blocks,
+            "unused_size": self.unused_bytes,
+            "read_size": self.bytes_read,
+            "log": self.log,
+            "finding_counts": self.counts,
+            "findings": self.findings,
+            "before_replay": self.before_replay,
+            "changed": self.changed,
+        }
+        return {key: plain(value) for key, value in facts.items()}
 
 
 def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = None) -> Report:
@@ -94,8 +120,7 @@ def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
         return Report(source.name, source.size, False, signature, MappingProxyType({_NOT_VHDX: 1}))
     statistics = _check_blocks(found, findings, deep, progress)
     if found.header is not None:
-        replayed = found.log is not None and found.log.is_replayed
-        statistics["log_state"] = "clean" if not found.header.has_log else "replayed" if replayed else "not replayed"
+        statistics["log"] = summarize_log(found.header, found.log, LogMode.REPLAY)
     if found.metadata is not None:
         statistics["disk_type"] = found.metadata.disk_type
         statistics["virtual_size"] = found.metadata.virtual_disk_size

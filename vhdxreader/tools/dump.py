@@ -22,6 +22,7 @@ from ..format.metadata import KNOWN_ITEMS, MetadataItem, read_table
 from ..format.region_table import Region
 from ..format.rules import Findings
 from ..format.structure_copies import Copy
+from ..plain_values import checksum_text, decimal_text, plain
 from .skeleton import ends_with_structures
 
 MAX_DUMP_COUNT = 65536
@@ -29,6 +30,9 @@ MAX_DUMP_COUNT = 65536
 
 _MAX_RAW = 4096  # bytes of one node; of more, only the beginning
 _NAMES = spec.REGION_NAMES | {guid: item.name for guid, item in KNOWN_ITEMS.items()} | {spec.LOCATOR_VHDX: "VHDX"}
+
+
+_TEXT_VALUES = {"sequence_number": decimal_text, "checksum": checksum_text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,27 @@ class DumpNode:
     bit: int | None = None
     bits: int | None = None
     children: tuple[DumpNode, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; `length` bytes at `file_offset`, of which those with fields repeat none."""
+        problem = VhdxError(self.problem, file_offset=self.offset) if self.problem else None
+        return {
+            "name": self.name,
+            "file_offset": self.offset,
+            "length": self.size,
+            "first_bit": self.bit,
+            "bit_count": self.bits,
+            "raw": None if self.children else self.raw.hex(),
+            "value": self._plain_value(),
+            "meaning": plain(self.meaning) or None,
+            "problem": plain(problem),
+            "fields": [child.to_dict() for child in self.children],
+        }
+
+    def _plain_value(self) -> int | bool | str | None:
+        if isinstance(self.value, int) and self.name in _TEXT_VALUES:
+            return _TEXT_VALUES[self.name](self.value)
+        return None if self.value is None else plain(self.value)
 
     def __getitem__(self, name: str) -> Any:
         """The value of the child with this name."""
@@ -249,7 +274,7 @@ def _field(field: grammar.Field) -> DumpNode:
         meaning = f"{value} {_NAMES.get(value, '')}".rstrip()
         value = str(value)
     elif isinstance(value, IntEnum):
-        value = meaning = value.name.upper().removeprefix("BITMAP_")
+        value = meaning = value.name.lower().removeprefix("bitmap_")
     elif isinstance(value, bytes):
         meaning = _signature(value)
         value = None

@@ -22,7 +22,7 @@ from ..format.header import is_vhdx
 from ..format.log_replay import LogMode
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
-from ..plain import plain
+from ..plain_values import plain
 
 MAX_DEPTH = 16
 """How many folders deep images are looked for, unless the caller says otherwise."""

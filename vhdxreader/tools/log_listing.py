@@ -9,17 +9,21 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from .. import spec
 from ..disk.structures import Structures, read_structures
+from ..errors import Finding, VhdxError
 from ..files.source import Closing, PathOrFile, Source, open_source
 from ..format import header as headers
 from ..format.bat import Bat
 from ..format.header import Header
 from ..format.log import ActiveSequence, ExaminedEntry, Ring, descriptors, examine, find_active
 from ..format.log_replay import LogMode
+from ..format.log_summary import LogSummary, summarize_listed_log
 from ..format.overlaps import Span
-from ..format.rules import Findings
+from ..format.rules import Findings, finding
+from ..plain_values import checksum_text, decimal_text, plain
 
 _MAX_NAMED = 8  # targets of one descriptor
 _MAX_BLOCKS = 1 << 20  # that can be named
@@ -37,6 +41,15 @@ class LogUpdate:
     offset: int
     length: int
     targets: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "kind": self.kind,
+            "file_offset": self.offset,
+            "length": self.length,
+            "targets": list(self.targets),
+        }
 
 
 class LogListing(Closing):
@@ -82,6 +95,41 @@ class LogListing(Closing):
             for kind, offset, length in zip(batch.kinds, batch.offsets, batch.lengths, strict=True):
                 targets = self._layout.targets(offset, offset + length)
                 yield LogUpdate(_KINDS.get(kind, "unknown"), offset, length, targets)
+
+    def summary(self) -> LogSummary:
+        """The log in a few words."""
+        valid = sum(not examined.problem for examined in self.examined)
+        return summarize_listed_log(self.header, self.active, valid)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, without the entries, of which there can be many: keys as in the schema `vhdxreader/log/1`."""
+        return {"filename": plain(self.name), "log": plain(self.summary())}
+
+    def entry_to_dict(self, examined: ExaminedEntry) -> dict[str, Any]:
+        """An entry as JSON has it, without its descriptors."""
+        entry, rule = examined.entry, examined.rule
+        file_offset = self.header.log_offset + entry.offset
+        problem: Finding | VhdxError | None = None
+        if rule:
+            problem = finding(rule, examined.problem, file_offset, self.name)
+        elif examined.problem:
+            problem = VhdxError(examined.problem, file_offset=file_offset, section="2.3.1")
+            problem.filename = self.name
+        return {
+            "log_offset": entry.offset,
+            "file_offset": file_offset,
+            "length": entry.length,
+            "valid": problem is None,
+            "problem": plain(problem),
+            "roles": [] if problem else list(self.roles.get(entry.offset, ())),
+            "sequence_number": decimal_text(entry.sequence_number),
+            "log_guid": plain(entry.log_guid),
+            "tail_log_offset": entry.tail,
+            "flushed_file_offset": entry.flushed_file_offset,
+            "last_file_offset": entry.last_file_offset,
+            "descriptor_count": entry.descriptor_count,
+            "checksum": checksum_text(entry.checksum),
+        }
 
     def close(self) -> None:
         """Close the file if it was opened by its path."""

@@ -12,7 +12,7 @@ from typing import Any
 from .. import spec
 from ..disk.virtual_disk import VirtualDisk
 from ..files.disk_usage import shared_bytes
-from ..plain import plain
+from ..plain_values import plain
 
 VHD_FOOTER = 512
 MAX_VHD_SIZE = 2040 << 30

@@ -1,0 +1,100 @@
+"""Tables that take the terminal's width: a path loses its middle before a row is broken. Elsewhere nothing is cut."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from .output import WORD_COLORS, color_is_wanted, printable, terminal_width
+
+_GAP = "  "
+_MIN_PATH = 16
+_MIN_TEXT = 24
+_BATCH = 1000  # rows: of a longer table, the first ones decide how wide its columns are
+_ELLIPSIS = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: numbers stand to the `right`, a `path` is shortened in its middle, text to `wrap` takes more lines."""
+
+    title: str
+    right: bool = False
+    path: bool = False
+    wrap: bool = False
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of text, a cell for each column, as they come."""
+    width = terminal_width()
+    widths: list[int] = []
+    for batch in _batches([printable(cell) for cell in row] for row in rows):
+        lines = batch if widths else [[column.title for column in columns], *batch]
+        if not widths:
+            widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+            if width is not None:
+                widths = _fitted(columns, widths, width)
+        if width is None:
+            sys.stdout.writelines(_line(columns, widths, cells) for cells in lines)
+        else:
+            _print_rich(columns, widths, lines, titled=lines is not batch)
+
+
+def shortened(path: str, width: int) -> str:
+    """A path in at most `width` characters, without its middle if need be; of its end, the name, more stays."""
+    if len(path) <= width:
+        return path
+    end = max(width - 1, 1) * 2 // 3
+    return path[: max(width - 1 - end, 0)] + _ELLIPSIS + path[len(path) - end :]
+
+
+def _batches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """Lists of rows, one at least."""
+    rows = iter(rows)
+    yield list(islice(rows, _BATCH))
+    while batch := list(islice(rows, _BATCH)):
+        yield batch
+
+
+def _fitted(columns: Sequence[Column], widths: list[int], width: int) -> list[int]:
+    """The widths with which all columns fit, as far as what may be shortened or wrapped allows it."""
+    widths = list(widths)
+    excess = sum(widths) + len(_GAP) * (len(columns) - 1) - width
+    for least, may_shrink in ((_MIN_TEXT, "wrap"), (_MIN_PATH, "path")):
+        for i, column in enumerate(columns):
+            if excess > 0 and getattr(column, may_shrink):
+                given = max(min(excess, widths[i] - least), 0)
+                widths[i] -= given
+                excess -= given
+    return widths
+
+
+def _line(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str]) -> str:
+    padded = (
+        cell.rjust(width) if column.right else cell.ljust(width)
+        for column, width, cell in zip(columns, widths, cells, strict=True)
+    )
+    return _GAP.join(padded).rstrip() + "\n"
+
+
+def _print_rich(columns: Sequence[Column], widths: Sequence[int], lines: Sequence[list[str]], *, titled: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    total = sum(widths) + len(_GAP) * (len(columns) - 1)
+    table = Table.grid(padding=(0, len(_GAP), 0, 0), pad_edge=False)
+    for column, width in zip(columns, widths, strict=True):
+        justify = "right" if column.right else "left"
+        table.add_column(justify=justify, width=width, no_wrap=not column.wrap, overflow="fold")  # type: ignore[arg-type]
+    for i, cells in enumerate(lines):
+        shown = (shortened(cell, w) if c.path else cell for c, cell, w in zip(columns, cells, widths, strict=True))
+        title = titled and i == 0
+        table.add_row(*(Text(cell, "bold" if title else WORD_COLORS.get(cell, "")) for cell in shown))
+    color = color_is_wanted(sys.stdout)
+    console = Console(file=sys.stdout, width=max(total, 1), no_color=not color, highlight=False, soft_wrap=False)
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
