@@ -43,7 +43,7 @@ class Chain:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: the files, child first, and what is wrong with the parent that should follow."""
-        from .image_facts import chain_to_dict
+        from .chain_facts import chain_to_dict
 
         return chain_to_dict(self)
 
