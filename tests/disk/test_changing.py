@@ -215,7 +215,7 @@ def test_commands_end_with_1_unless_told_otherwise(command, tmp_path, capfdbinar
     assert b"rule file.changed" in capfdbinary.readouterr().err
     assert not target.exists()
     assert run([*arguments, "--changing"]) == 0
-    assert b"WARNING: " in capfdbinary.readouterr().err
+    assert b"warning: " in capfdbinary.readouterr().err
 
 
 def test_damage_of_a_changed_image_is_not_blamed_on_it(tmp_path, capfdbinary, monkeypatch):

@@ -37,8 +37,8 @@ class Report:
     often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
     disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
     `bytes_read` is what a deep check read of the blocks. `log` is None where there is no current header. A file that
-    has neither the signature nor any valid header or region table is no VHDX, and nothing else is said of it. Where the file
-    was `changed` during the check, all of this is of no one moment.
+    has neither the signature nor any valid header or region table is no VHDX, and nothing else is said of it. Where
+    the file was `changed` during the check, all of this is of no one moment.
     """
 
     name: str
