@@ -6,10 +6,15 @@
     image.patch("header2.version", 2).fix_checksums()
     image.reread(0, 512)                             # the same, by the bytes as they are now; or `MustFail`
 
+To begin: ask for an image with `dynamic`, `fixed`, `differencing` or `dirty`, the blocks by number and each as
+`full`, `zeroed`, `not_present`, `partial` and the others of `spec` make it; read it with the package, and hold that
+against `expected`. To make one that breaks a rule, ask for what is forbidden (a `Region`, an `Item`, a `Locator`, a
+`Log` of your own), or change what was built: `patch` knows every field by name (`image.fields` lists them), `flip` and
+`truncate` know none, and `fix_checksums` makes headers and tables valid again where the checksum is not the point.
+
 Blocks lie out of order and places that must not be read hold junk, so that no reader passes by luck. All
-offsets, lengths and sizes are bytes. What can be asked for is in `spec` (`Spec` first of all), logs
-are in `log`, the two models in `model`, the structures in `layout`; all public names
-are here.
+offsets, lengths and sizes are bytes. `base` has the file and its fields, `layout` the structures, `log` logs,
+`model` what a right reader makes of them; all public names are here.
 """
 
 from __future__ import annotations

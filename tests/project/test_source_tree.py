@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+LIBRARIES = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 AS_EDITABLE = """
 import importlib.util, sys
 place = sys.argv[1] + "/generated/python"
@@ -32,7 +33,7 @@ def tree(tmp_path):
     return tmp_path
 
 
-def problem(tree, code, libraries=(sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))):
+def problem(tree, code, libraries=LIBRARIES):
     """The last line of what Python says; "" where the import is fine."""
     path = os.pathsep.join([str(tree), *libraries])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
