@@ -11,24 +11,31 @@ import vhdxreader
 
 from .options import reads_data, size
 from .output import report_change, report_findings, report_lost
+from .progress import progress_bar, shows_progress
 
 
 @click.command("cat", short_help="The virtual disk's bytes to standard output.")
 @reads_data
 @click.option("--offset", type=size, metavar="SIZE", default="0", help="Start at this byte of the virtual disk.")
 @click.option("--length", type=size, metavar="SIZE", help="Write this many bytes.  [default: up to the end]")
-def command(image: str, offset: int, length: int | None, changing: bool, **how: Any) -> int:
+@shows_progress
+def command(
+    image: str, offset: int, length: int | None, changing: bool, progress: bool | None, quiet: bool, **how: Any
+) -> int:
     """Write the virtual disk in IMAGE, or a part of it, to standard output.
 
     Sizes are bytes, also as 0x1000, 64K, 1M, 2G or 1T.
     """
+    if progress is None and sys.stdout.isatty():
+        progress = False  # a bar would stand among the bytes
     with vhdxreader.open(image, **how) as disk:
         rest = disk.size - offset
         if rest < 0 or (length is not None and length > rest):
             raise click.UsageError(f"the virtual disk ends at byte {disk.size}, before the end of what is asked for")
-        report_findings(disk)
-        with vhdxreader.steady(disk, changing=changing):
-            vhdxreader.copy_range(disk, sys.stdout.buffer, offset=offset, length=length)
+        if not quiet:
+            report_findings(disk)
+        with vhdxreader.steady(disk, changing=changing), progress_bar("Reading", progress, quiet=quiet) as report:
+            vhdxreader.copy_range(disk, sys.stdout.buffer, offset=offset, length=length, progress=report)
         if changing:
             report_change(disk)
         return report_lost(disk)

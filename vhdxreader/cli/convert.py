@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 import vhdxreader
+from vhdxreader import VirtualDisk
 
+from .answer import answers, asked_for_json
 from .options import offers_force, reads_data
 from .output import report_change, report_findings, report_lost
+from .progress import progress_bar, shows_progress
 
 
 @click.command("convert", short_help="The virtual disk as a raw image.")
@@ -21,10 +24,11 @@ from .output import report_change, report_findings, report_lost
 @click.argument("target", metavar="DST", type=click.Path())
 @click.option("--force", is_flag=True, help="Overwrite DST if it exists; a block device always does.")
 @click.option("--sparse/--no-sparse", default=True, help="Leave holes for zeros in a file.  [default: --sparse]")
-@click.option("--detect-zeroes", is_flag=True, help="Look for zeros inside data, too, 4 KB at a time.")
+@click.option("--detect-zeroes", is_flag=True, help="Look for zeros inside data, too, 4 KiB at a time.")
 @click.option("--mapfile", type=click.Path(), help="Mapfile of a --salvage run.  [default: DST.map; none with -]")
 @click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
-@click.option("--progress", is_flag=True, help="Show a progress bar on standard error.")
+@shows_progress
+@answers("convert", "filename", "target", "virtual_size", "findings", "changed", "lost")
 def command(
     image: str,
     target: str,
@@ -33,7 +37,8 @@ def command(
     detect_zeroes: bool,
     mapfile: str | None,
     verify_source: bool,
-    progress: bool,
+    progress: bool | None,
+    quiet: bool,
     changing: bool,
     **how: Any,
 ) -> int:
@@ -42,11 +47,21 @@ def command(
     A file is there when it is whole, or not at all: until then it has a name of its own, which begins with .vhdxreader-
     in the same folder. With --salvage, a GNU ddrescue mapfile says which bytes were lost.
     """
+    if target == "-" and asked_for_json() is not None:
+        raise click.UsageError("standard output cannot take both the disk and JSON")
+    if target == "-" and progress is None and sys.stdout.isatty():
+        progress = False  # a bar would stand among the bytes
     output = sys.stdout.buffer if target == "-" else target
     if mapfile is None and how["errors"] == "zero" and target != "-":
         mapfile = target + ".map"
-    with _terminable(), offers_force(), vhdxreader.open(image, **how) as disk, _progress_bar(progress) as report:
-        report_findings(disk)
+    with (
+        _terminable(),
+        offers_force(),
+        vhdxreader.open(image, **how) as disk,
+        progress_bar("Converting", progress, quiet=quiet) as report,
+    ):
+        if not quiet:
+            report_findings(disk)
         vhdxreader.convert(
             disk,
             output,
@@ -60,7 +75,23 @@ def command(
         )
         if changing:
             report_change(disk)
+        _answer(disk, target, salvaged=how["errors"] == "zero")
         return report_lost(disk)
+
+
+def _answer(disk: VirtualDisk, target: str, *, salvaged: bool) -> None:
+    answer = asked_for_json()
+    if answer is not None:
+        findings = [finding for image in disk.images for finding in image.findings]
+        facts = {
+            "filename": disk.name,
+            "target": target,
+            "virtual_size": disk.size,
+            "findings": findings,
+            "changed": any(finding.rule == "file.changed" for finding in findings),
+            "lost": disk.lost if salvaged else None,
+        }
+        answer.give({key: vhdxreader.plain(value) for key, value in facts.items()})
 
 
 @contextmanager
@@ -78,17 +109,3 @@ def _terminable() -> Iterator[None]:
     finally:
         for number in ending:
             signal.signal(number, signal.SIG_DFL)
-
-
-@contextmanager
-def _progress_bar(wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
-    if not wanted:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

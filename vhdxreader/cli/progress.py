@@ -26,7 +26,7 @@ def shows_progress(command: F) -> F:
     """Give a command `--progress/--no-progress` and `-q`, as the keyword `progress`: whether, None for where it can."""
     quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no words that are not asked for.")
     shown = click.option(
-        "--progress/--no-progress", default=None, help="Show progress.  [default: on a terminal, after a second]"
+        "-p", "--progress/--no-progress", default=None, help="Show progress.  [default: on a terminal, after a second]"
     )
     return shown(quiet(command))
 

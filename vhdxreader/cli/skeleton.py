@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .. import write_skeleton
+from .. import VhdxError, plain, write_skeleton
+from .answer import answers, asked_for_json
 from .options import image_argument, offers_force
 from .options import size as parse_size
 from .output import size
@@ -18,6 +19,7 @@ from .output import size
 )
 @click.option("--bitmaps", is_flag=True, help="Sector bitmap blocks, too.")
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@answers("skeleton", "filename", "target", "file_size", "last_structure")
 def command(image: str, target: str, max_size: int, bitmaps: bool, force: bool) -> None:
     """Copy the beginning of IMAGE, up to the end of its last structure that is no payload, to OUT.
 
@@ -28,8 +30,13 @@ def command(image: str, target: str, max_size: int, bitmaps: bool, force: bool) 
     with offers_force():
         skeleton, is_written = write_skeleton(image, target, max_size=max_size, bitmaps=bitmaps, overwrite=force)
     if not is_written:
-        raise click.ClickException(
+        raise VhdxError(
             f"the beginning of the file up to the end of its last structure, the {skeleton.last}, has"
             f" {size(skeleton.size)}: more than --max-size"
         )
-    click.echo(f"{size(skeleton.size)}, up to the end of the {skeleton.last}")
+    answer = asked_for_json()
+    if answer is None:
+        click.echo(f"{size(skeleton.size)}, up to the end of the {skeleton.last}")
+    else:
+        facts = {"filename": image, "target": target, "file_size": skeleton.size, "last_structure": skeleton.last}
+        answer.give({key: plain(value) for key, value in facts.items()})
