@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ from vhdxreader import Report, Severity, VhdxError
 from .answer import answers, asked_for_json
 from .failure import each_image, failed, worst
 from .info_text import log_state
-from .options import images_argument
+from .options import images_argument, parent_options
 from .output import print_findings, print_pairs, short_size, size
 from .progress import progress_bar, shows_progress
 from .table import Column, print_table
@@ -20,7 +21,7 @@ from .table import Column, print_table
 _KEYS = (
     *("filename", "format", "worst", "disk_type", "virtual_size", "file_size", "block_size", "payload_block_count"),
     *("allocated_block_count", "bitmap_block_count", "unused_size", "read_size", "log", "finding_counts", "findings"),
-    *("before_replay", "changed"),
+    *("before_replay", "changed", "parent_state", "parents"),
 )
 _SUMMARY = (
     Column("File", path=True),
@@ -37,27 +38,30 @@ _SUMMARY = (
 @images_argument
 @click.option("-v", "--verbose", is_flag=True, help="Of several images, all findings, not a line each.")
 @answers("check", *_KEYS)
+@parent_options
+@click.option("--chain/--own", default=True, help="Follow parents, where there are some, or leave them.  [--chain]")
 @click.option("--deep", is_flag=True, help="Read every byte that a block has in the file.")
 @shows_progress
-def command(images: Sequence[str], verbose: bool, deep: bool, progress: bool | None, quiet: bool) -> int:
+def command(
+    images: Sequence[str], verbose: bool, deep: bool, progress: bool | None, quiet: bool, chain: bool, **how: Any
+) -> int:
     """Hold each IMAGE against every rule of the specification and list all that is wrong with it; of several, a line
     each.
 
-    Works on images that cannot be opened. Exits with 0 where nothing is wrong, 2 if the image is corrupt, 3 if a
-    WARNING is worth a look, 1 if it is no VHDX or of a kind that is not supported.
+    Works on images that cannot be opened, and looks at their parents, too. Exits with 0 where nothing is wrong, 2 if
+    the image or a parent is corrupt, 3 if a WARNING is worth a look, and 1 if it is no VHDX, of a kind that is not
+    supported, changed meanwhile, or lacks a parent and nothing else.
     """
+    if not chain:
+        how |= {"parent": None, "parents": None}
 
     def examine(filename: str) -> Report:
         with progress_bar("Checking", progress, quiet=quiet, unit="BAT entries") as report_progress:
-            return vhdxreader.check(filename, deep=deep, progress=report_progress)
+            return vhdxreader.check(filename, deep=deep, progress=report_progress, **how)
 
     def one(filename: str) -> int:
         report = examine(filename)
-        answer = asked_for_json()
-        if answer is not None:
-            answer.give(report.to_dict())
-        else:
-            _print_text(report)
+        _give(report)
         return exit_code(report)
 
     def rows() -> Iterator[list[str]]:
@@ -78,9 +82,18 @@ def command(images: Sequence[str], verbose: bool, deep: bool, progress: bool | N
     return worst(codes)
 
 
+def _give(report: Report) -> None:
+    answer = asked_for_json()
+    if answer is not None:
+        answer.give(report.to_dict())
+        return
+    for shown in (report, *report.parents):
+        _print_text(shown)
+
+
 def exit_code(report: Report) -> int:
     """What the command exits with; it has no verdict on an image that was changed meanwhile."""
-    if report.changed:
+    if any(one.changed for one in (report, *report.parents)):
         return 1
     if report.worst is Severity.ERROR:
         return 2 if report.is_corrupt else 1
@@ -88,7 +101,8 @@ def exit_code(report: Report) -> int:
 
 
 def _summary(report: Report) -> list[str]:
-    first = next((finding.rule for finding in report.findings if finding.severity is report.worst), "")
+    findings = [finding for one in (report, *report.parents) for finding in one.findings]
+    first = next((finding.rule for finding in findings if finding.severity is report.worst), "")
     return [
         report.name,
         report.disk_type or "not known",
@@ -104,6 +118,11 @@ def _log(report: Report) -> str:
     return "not known" if report.log is None else log_state(report.log.to_dict())
 
 
+def _parent_text(report: Report) -> str:
+    words = str(report.parent_state).replace("_", " ")
+    return f"{words}, {report.parents[0].name}" if report.parents else words
+
+
 def _print_text(report: Report) -> None:
     sizes = [("File size", report.file_size), ("Virtual size", report.virtual_size), ("Block size", report.block_size)]
     counts = [
@@ -112,8 +131,10 @@ def _print_text(report: Report) -> None:
         ("Sector bitmap blocks", report.bitmap_blocks),
     ]
     pairs = [("Type", str(report.disk_type or "not known")), ("Log", _log(report))]
+    if report.parent_state not in (None, "none"):
+        pairs.append(("Parent", _parent_text(report)))
     pairs += [(name, size(value)) for name, value in sizes if value is not None]
-    pairs += [(name, str(value)) for name, value in counts if value is not None]
+    pairs += [(name, "not known" if value is None else str(value)) for name, value in counts]
     ends = [("Unused space", report.unused_bytes), ("Read", report.bytes_read)]
     pairs += [(name, size(value)) for name, value in ends if value is not None]
     print_pairs(report.name, pairs)

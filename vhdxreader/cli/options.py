@@ -39,7 +39,7 @@ image_argument = click.argument("image", type=click.Path(), callback=_remember)
 images_argument = click.argument("images", metavar="IMAGE...", type=click.Path(), nargs=-1, required=True)
 
 # How an image is opened: each becomes a keyword of `vhdxreader.open`.
-_OPEN_OPTIONS: list[Callable[[Any], Any]] = [
+_PARENT_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--parent",
         type=click.Path(),
@@ -56,6 +56,9 @@ _OPEN_OPTIONS: list[Callable[[Any], Any]] = [
         help="Where other parents may be: where relative_path points to, only inside IMAGE's folder, at absolute paths"
         " too, or nowhere.",
     ),
+]
+_OPEN_OPTIONS: list[Callable[[Any], Any]] = [
+    *_PARENT_OPTIONS,
     click.option(
         "--log",
         type=click.Choice(["replay", "refuse", "ignore"]),
@@ -84,6 +87,13 @@ def opens_image(command: F) -> F:
 def opens(command: F) -> F:
     """Give a command every option on how to open an image, as keywords for `vhdxreader.open`."""
     for decorate in reversed(_OPEN_OPTIONS):
+        command = decorate(command)
+    return command
+
+
+def parent_options(command: F) -> F:
+    """Give a command the options on where parents may be."""
+    for decorate in reversed(_PARENT_OPTIONS):
         command = decorate(command)
     return command
 

@@ -9,14 +9,15 @@ import os
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, cast, get_args
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from .. import spec
-from ..errors import ParentError, Tried, VhdxError
+from ..errors import Finding, ParentError, Tried, VhdxError
 from ..files.source import AnyPath, PathOrFile, Source, open_regular, open_source
 from ..format import header as headers
 from ..format.header import Header
 from ..format.log_replay import Log
+from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings, breach
 from .image import VhdxImage
@@ -26,6 +27,27 @@ from .virtual_disk import VirtualDisk
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
 Parents: TypeAlias = "Parent | Sequence[Parent] | None"
 Policy: TypeAlias = "NamedPolicy | Callable[[ParentLocator], Parent | None] | None"
+
+
+class Member(Protocol):
+    """A file of a chain, as far as it takes to find its parent; None is what it does not say, or no longer can."""
+
+    identity: Hashable
+    findings: tuple[Finding, ...]
+    parent: Any
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str | None: ...
+    @property
+    def parent_locator(self) -> ParentLocator | None: ...
+    @property
+    def metadata(self) -> Metadata | None: ...
+    def close(self) -> None: ...
+
+
+M = TypeVar("M", bound=Member)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +80,28 @@ def open_chain(file: PathOrFile, *, parent: Parents = None, parents: Policy = "r
 
     Raises only what is wrong with the child itself, or with the arguments.
     """
+    opened, borrowed, error = follow_chain(file, parent, parents, partial(VhdxImage, log=log))
+    return Chain(tuple(opened), borrowed, error)
+
+
+def follow_chain(
+    file: PathOrFile, parent: Parents, parents: Policy, open_image: Callable[[Source], M]
+) -> tuple[list[M], tuple[VhdxImage, ...], VhdxError | None]:
+    """The files of a chain, each opened by `open_image`, child first; those of a disk that was given as a parent; and
+    why there is no further parent where one should be."""
     if not (parents is None or callable(parents) or parents in get_args(NamedPolicy)):
         raise ValueError(f"parents is {parents!r}, expected {get_args(NamedPolicy)}, None or a callable")
     given = _in_order(parent)
     if any(isinstance(disk, VirtualDisk) for disk in given[:-1]):
         raise ValueError("a disk given as the parent brings its own parents and must come last")
-    opener = _Opener(parents, partial(VhdxImage, log=log))
+    opener = _Opener(parents, open_image)
     try:
         error = opener.run(file, given)
     except BaseException:
         for image in opener.opened:
             image.close()
         raise
-    return Chain(tuple(opener.opened), opener.borrowed, error)
+    return opener.opened, opener.borrowed, error
 
 
 def _in_order(parent: Parents) -> list[Parent]:
@@ -89,11 +120,11 @@ class _NotTakenError(Exception):
         self.found = found
 
 
-class _Opener:
+class _Opener(Generic[M]):
     """Opens the files of one chain, one after another."""
 
-    def __init__(self, policy: Policy, open_image: Callable[[Source], VhdxImage]) -> None:
-        self.opened: list[VhdxImage] = []
+    def __init__(self, policy: Policy, open_image: Callable[[Source], M]) -> None:
+        self.opened: list[M] = []
         self.borrowed: tuple[VhdxImage, ...] = ()
         self._policy = policy
         self._open_image = open_image
@@ -114,7 +145,7 @@ class _Opener:
             return error
         return None
 
-    def _follow(self, child: VhdxImage, given: Parent | None) -> None:
+    def _follow(self, child: M, given: Parent | None) -> None:
         """Open the parent of `child`: the one `given`, or the first place that serves."""
         locator = child.parent_locator
         if locator is None:
@@ -127,7 +158,7 @@ class _Opener:
         elif self._policy is not None:
             self._search(child, locator, self._policy)
 
-    def _settle(self, child: VhdxImage, locator: ParentLocator, key: str, given: Parent | None) -> None:
+    def _settle(self, child: M, locator: ParentLocator, key: str, given: Parent | None) -> None:
         """Take what the caller gave."""
         try:
             if given is None:
@@ -139,7 +170,7 @@ class _Opener:
             return
         raise _parent_error(child, problems)
 
-    def _search(self, child: VhdxImage, locator: ParentLocator, policy: NamedPolicy) -> None:
+    def _search(self, child: M, locator: ParentLocator, policy: NamedPolicy) -> None:
         """Take the first place of the locator that serves."""
         problems = []
         for place in places(locator, child.path, policy, self._root):
@@ -155,7 +186,7 @@ class _Opener:
                 return
         raise _parent_error(child, problems)
 
-    def _take(self, child: VhdxImage, locator: ParentLocator, file: Parent) -> None:
+    def _take(self, child: M, locator: ParentLocator, file: Parent) -> None:
         """Make `file` the parent of `child`, or raise `_NotTakenError`."""
         if isinstance(file, VirtualDisk):
             if file.closed:
@@ -170,7 +201,7 @@ class _Opener:
         else:
             child.parent = self._open_parent(child, locator, file)
 
-    def _open_parent(self, child: VhdxImage, locator: ParentLocator, file: PathOrFile) -> VhdxImage:
+    def _open_parent(self, child: M, locator: ParentLocator, file: PathOrFile) -> M:
         source = _open_untrusted(file) if isinstance(file, (str, bytes, os.PathLike)) else open_source(file)
         try:
             self._reject_cycle(source.identity)
@@ -182,7 +213,7 @@ class _Opener:
             raise
         return self._adopt(image)
 
-    def _open_verified(self, source: Source) -> VhdxImage:
+    def _open_verified(self, source: Source) -> M:
         """The image in a file that is the parent, so that what is wrong with it may be said."""
         try:
             return self._open_image(source)
@@ -190,7 +221,7 @@ class _Opener:
             error.message = f"parent {source.name}: {error.message}"
             raise
 
-    def _open_first(self, file: PathOrFile) -> VhdxImage:
+    def _open_first(self, file: PathOrFile) -> M:
         source = open_source(file)
         try:
             return self._adopt(self._open_image(source))
@@ -198,7 +229,7 @@ class _Opener:
             source.close()
             raise
 
-    def _adopt(self, image: VhdxImage) -> VhdxImage:
+    def _adopt(self, image: M) -> M:
         self.opened.append(image)
         self._identities.add(image.identity)
         return image
@@ -251,13 +282,15 @@ def _check_linkage(locator: ParentLocator, header: Header) -> None:
         )
 
 
-def _check_sector_size(child: VhdxImage, parent: VhdxImage) -> None:
+def _check_sector_size(child: Member, parent: Member) -> None:
+    if child.metadata is None or parent.metadata is None:
+        return
     ours, other = child.metadata.logical_sector_size, parent.metadata.logical_sector_size
     if ours != other:
         raise _NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
 
 
-def _parent_error(child: VhdxImage, problems: list[tuple[Place, _NotTakenError]]) -> ParentError:
+def _parent_error(child: Member, problems: list[tuple[Place, _NotTakenError]]) -> ParentError:
     """The error that lists what was tried; a mismatch if nothing but mismatches was found."""
     found = [problem for _, problem in problems if problem.found]
     mismatch = bool(found) and all(problem.mismatch for problem in found)
@@ -276,7 +309,7 @@ def _printable(path: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in path[:1000])
 
 
-def _add_case_finding(child: VhdxImage, place: Place) -> None:
+def _add_case_finding(child: Member, place: Place) -> None:
     findings = Findings(filename=child.name)
     findings.add("parent.name_case", f"{place.key} differs in case from the name found, {place.path}")
     child.findings += tuple(findings)

@@ -59,6 +59,7 @@ class BlockWalk:
         self._has_parent = geometry.has_parent
         readable = (min(region.end, source.size) - region.offset) // spec.BAT_ENTRY_SIZE
         self.entries = max(min(geometry.entries, readable), 0)
+        self.is_whole = self.entries == geometry.entries  # whether the totals are of all blocks
         for start, end in [*((s.start, s.end) for s in address_map.occupied), *((r.offset, r.end) for r in others)]:
             self._space.take(start, end)
 
@@ -71,6 +72,7 @@ class BlockWalk:
         for first in range(0, self.entries, _PAGE_ENTRIES):
             words, gaps = self._bat.read(first, min(_PAGE_ENTRIES, self.entries - first))
             self._add_unreadable(gaps)
+            self.is_whole = self.is_whole and not gaps
             if any(words) or first <= self._awaited:
                 self._page(first, words, buffer)
             if progress is not None:

@@ -5,15 +5,17 @@ In: a path or file object. Out: a frozen `Report`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from .. import spec
+from ..disk.chain import Parents, Policy, follow_chain
 from ..disk.structures import Structures, read_structures
-from ..errors import Finding, Severity, UnsupportedImageError
-from ..files.source import PathOrFile, Source, open_source
+from ..errors import Finding, ParentError, ParentMismatchError, Severity, UnsupportedImageError, VhdxError
+from ..files.source import PathOrFile, Source
 from ..format.log_replay import LogMode
 from ..format.log_summary import LogSummary, summarize_log
 from ..format.metadata import DiskType
@@ -39,6 +41,10 @@ class Report:
     `bytes_read` is what a deep check read of the blocks. `log` is None where there is no current header. A file that
     has neither the signature nor any valid header or region table is no VHDX, and nothing else is said of it. Where
     the file was `changed` during the check, all of this is of no one moment.
+
+    `parent_state` is "none" of an image that has no parent, "found", "missing", "mismatch" (what is there is not the
+    parent), "unknown" (the image is too broken to say which file it is) or "not_looked_at". `parents` are the reports
+    on the ancestors, the parent first, as far as they were found; whose findings these are, each says.
     """
 
     name: str
@@ -57,20 +63,22 @@ class Report:
     bytes_read: int | None = None
     before_replay: tuple[Finding, ...] = ()
     changed: bool = False
+    parent_state: str | None = None
+    parents: tuple[Report, ...] = ()
 
     @property
     def worst(self) -> Severity | None:
-        """The highest severity of any finding; None if there is none."""
-        return max((finding.severity for finding in self.findings), default=None)
+        """The highest severity of any finding, also of the parents; None if there is none."""
+        severities = [finding.severity for finding in self.findings]
+        return max([*severities, *(report.worst for report in self.parents if report.worst)], default=None)
 
     @property
     def is_corrupt(self) -> bool:
-        """Whether an ERROR says that the image is damaged, not only that it is of a kind that is not supported."""
-        return (
-            self.is_vhdx
-            and not self.changed
-            and any(finding.severity is Severity.ERROR and not _is_unsupported(finding) for finding in self.findings)
-        )
+        """Whether an ERROR says that the image or a parent is damaged: not only that it is of a kind that is not
+        supported, or that a parent was not found. Never of an image that was changed meanwhile."""
+        is_damaged = any(finding.severity is Severity.ERROR and not _is_no_damage(finding) for finding in self.findings)
+        damaged = self.is_vhdx and not self.changed and is_damaged
+        return damaged or any(report.is_corrupt for report in self.parents)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: keys as in the schema `vhdxreader/check/1`."""
@@ -92,29 +100,96 @@ class Report:
             "findings": self.findings,
             "before_replay": self.before_replay,
             "changed": self.changed,
+            "parent_state": self.parent_state,
+            "parents": self.parents,
         }
         return {key: plain(value) for key, value in facts.items()}
 
 
-def check(file: PathOrFile, *, deep: bool = False, progress: Progress | None = None) -> Report:
-    """Hold an image against every rule of [MS-VHDX] that a reader can check.
+def check(
+    file: PathOrFile,
+    *,
+    parent: Parents = None,
+    parents: Policy = "relative",
+    deep: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Hold an image, and its parents, against every rule of [MS-VHDX] that a reader can check.
 
     Never raises for what is wrong with the image; works on one that `open` refuses, and goes on behind every error as
     far as structures can be found. `file` is as in `open`. All entries of the BAT are looked at, and with `deep` every
-    byte that a block has in the file is read. `progress` is called with the number of BAT entries done and of all.
+    byte that a block has in the file is read. `progress` is called with the number of BAT entries done and of all, of
+    each file anew.
+
+    `parent` and `parents` are as in `open`. With None for both, parents are not looked at; nor are they where `file` is
+    a file object, which has no folder to find them from, unless they are given.
 
     Memory is bounded: at most 16 MB for the map of the file's space, and `KEPT_FINDINGS` findings of a rule.
 
     Raises `OSError` where the file cannot be opened, or cannot be read outside of blocks.
     """
-    with open_source(file) as source:
-        return _check(source, deep, progress)
+    parent = parent or None if isinstance(parent, (list, tuple)) else parent
+    if parent is None and isinstance(parents, str) and not isinstance(file, (str, bytes, os.PathLike)):
+        parents = None
+    members, borrowed, error = follow_chain(file, parent, parents, _Member)
+    child, ancestors = members[0], members[1:]
+    try:
+        if error is not None:
+            members[-1].noted.add(error.rule or "", error.message, error.file_offset)
+        reports = tuple(member.report(deep, progress) for member in ancestors)
+        looked_for = parent is not None or parents is not None
+        state = _parent_state(child, looked_for, bool(ancestors or borrowed), error)
+        return replace(child.report(deep, progress), parent_state=state, parents=reports)
+    finally:
+        for member in members:
+            member.close()
 
 
-def _check(source: Source, deep: bool, progress: Progress | None) -> Report:
-    stamp = Stamp(source)
-    findings = Findings(strict=False, keep=KEPT_FINDINGS, filename=source.name)
-    found = read_structures(source, findings, LogMode.REPLAY)
+def _parent_state(child: _Member, looked_for: bool, is_found: bool, error: VhdxError | None) -> str | None:
+    """What `Report.parent_state` says."""
+    metadata = child.metadata
+    if metadata is None:
+        return None
+    if not metadata.has_parent:
+        return "none"
+    if is_found:
+        return "found"
+    if child.parent_locator is None:
+        return "unknown"
+    if not looked_for:
+        return "not_looked_at"
+    return "mismatch" if isinstance(error, ParentMismatchError) else "missing"
+
+
+class _Member:
+    """A file of the chain that is checked, as `follow_chain` wants it."""
+
+    def __init__(self, source: Source) -> None:
+        """Reads all but the blocks; what is wrong is noted."""
+        self._source = source
+        self._stamp = Stamp(source)
+        self.noted = Findings(strict=False, keep=KEPT_FINDINGS, filename=source.name)
+        self._found = read_structures(source, self.noted, LogMode.REPLAY)
+        self.name, self.path, self.identity = source.name, source.path, source.identity
+        self.parent_locator = self._found.parent_locator
+        self.metadata = self._found.metadata
+        self.findings: tuple[Finding, ...] = ()  # what is met on the way to the parent
+        self.parent: _Member | None = None
+
+    def report(self, deep: bool, progress: Progress | None) -> Report:
+        """The report on this one file. Looks at its blocks."""
+        for finding in self.findings:
+            self.noted.add(finding.rule, finding.message, finding.file_offset)
+        return _check(self._source, self._stamp, self._found, self.noted, deep, progress)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+
+def _check(
+    source: Source, stamp: Stamp, found: Structures, findings: Findings, deep: bool, progress: Progress | None
+) -> Report:
     if not found.is_vhdx:
         signature = tuple(finding for finding in findings if finding.rule == _NOT_VHDX)
         return Report(source.name, source.size, False, signature, MappingProxyType({_NOT_VHDX: 1}))
@@ -159,6 +234,8 @@ def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: P
     walk = BlockWalk(found.source, found.map, region, others, findings)
     walk.run(deep=deep, progress=progress)
     totals, payload_blocks = walk.totals, found.map.bat.geometry.payload_blocks
+    if not walk.is_whole:
+        return {"payload_blocks": payload_blocks, "bytes_read": totals.bytes_read if deep else None}
     absent = payload_blocks - totals.allocated_blocks
     if found.metadata.disk_type == "fixed" and absent > 0:
         findings.add(
@@ -173,5 +250,6 @@ def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: P
     }
 
 
-def _is_unsupported(finding: Finding) -> bool:
-    return RULES[finding.rule].error is UnsupportedImageError
+def _is_no_damage(finding: Finding) -> bool:
+    error = RULES[finding.rule].error
+    return error is not None and issubclass(error, (UnsupportedImageError, ParentError))
