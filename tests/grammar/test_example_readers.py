@@ -283,3 +283,19 @@ def test_no_file(reader, tmp_path):
     assert reader.refuses(tmp_path / "absent.vhdx") == b""
     assert reader.refuses(tmp_path) == b""
     assert reader.run()[0] == 64
+
+
+# ---- the page
+
+
+def test_page_names_what_the_projects_use():
+    """The packages in docs/examples-languages.md are in the project files, or imported by the programs."""
+    page = (ROOT / "docs" / "examples-languages.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (Python|JavaScript|Java|Go|Rust) \| (.*?) \| [^|]*\|$", page, re.MULTILINE))
+    assert len(rows) == 5
+    for language, cells in rows.items():
+        folder = FOLDER / language.lower()
+        tracked = subprocess.run(["git", "ls-files"], cwd=folder, capture_output=True, text=True, check=True).stdout
+        texts = "".join((folder / name).read_text(encoding="utf-8") for name in tracked.split())
+        for name in re.findall(r"`([^`]+)`", cells):
+            assert all(part in texts for part in name.split(":")), f"{language}: {name}"
