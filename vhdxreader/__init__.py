@@ -61,6 +61,7 @@ _LATER = {
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
     "tools.measure": ["FileUse", "Measurement", "measure"],
     "tools.steady": ["steady"],
+    "tools.shared_blocks": ["shared_blocks"],
     "tools.skeleton": ["Skeleton", "lacks_payload", "write_skeleton"],
 }
 
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest, find_images
     from .tools.log_listing import LogListing, LogUpdate, read_log
     from .tools.measure import FileUse, Measurement, measure
+    from .tools.shared_blocks import shared_blocks
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
     from .tools.steady import steady
 
@@ -163,6 +165,7 @@ __all__ = [
     "plain",
     "problem_to_dict",
     "read_log",
+    "shared_blocks",
     "steady",
     "write_skeleton",
 ]

@@ -101,6 +101,7 @@ def test_second_linkage_is_accepted_and_reported():
 def test_second_linkage_that_is_nil_accepts_nothing():
     opened = locator(LINKAGE, ("parent_linkage2", f"{{{uuid.UUID(int=0)}}}"), PATH)
     assert not opened.parent_locator.accepts(uuid.UUID(int=0))
+    assert rules(opened) == []  # it is how writers say that there is none
 
 
 def test_second_linkage_that_is_no_guid_is_ignored():
@@ -114,7 +115,9 @@ def test_no_path_is_a_finding():
 
 
 def test_absolute_path_without_prefix_is_a_finding():
-    assert rules(locator(LINKAGE, ("absolute_win32_path", "c:\\base.vhdx"))) == ["parent_locator.prefix"]
+    opened = locator(LINKAGE, ("absolute_win32_path", "c:\\base.vhdx"))
+    assert rules(opened) == ["parent_locator.prefix"]
+    assert opened.findings[0].message.endswith("expected to begin with \\\\?\\")
 
 
 def test_another_type():

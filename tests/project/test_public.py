@@ -29,7 +29,7 @@ PUBLIC = {
     " expected_digests ListedDigest measure Measurement FileUse",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
-    " write_skeleton steady",
+    " write_skeleton steady shared_blocks",
     "findings": "plain problem_to_dict Finding Severity Tried",
     "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnreadableError UnsupportedImageError"
     " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError",

@@ -32,10 +32,11 @@ def command(
         rest = disk.size - offset
         if rest < 0 or (length is not None and length > rest):
             raise click.UsageError(f"the virtual disk ends at byte {disk.size}, before the end of what is asked for")
+        shared = vhdxreader.shared_blocks(disk) if (offset, length) == (0, None) else ()
         if not quiet:
-            report_findings(disk)
+            report_findings(disk, shared)
         with vhdxreader.steady(disk, changing=changing), progress_bar("Reading", progress, quiet=quiet) as report:
             vhdxreader.copy_range(disk, sys.stdout.buffer, offset=offset, length=length, progress=report)
         if changing:
             report_change(disk)
-        return report_lost(disk)
+        return report_lost(disk) or (2 if shared else 0)

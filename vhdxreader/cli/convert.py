@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 import vhdxreader
-from vhdxreader import VirtualDisk
+from vhdxreader import Finding, VirtualDisk
 
 from .answer import answers, asked_for_json
 from .options import offers_force, reads_data
@@ -60,8 +60,9 @@ def command(
         vhdxreader.open(image, **how) as disk,
         progress_bar("Converting", progress, quiet=quiet) as report,
     ):
+        shared = vhdxreader.shared_blocks(disk)
         if not quiet:
-            report_findings(disk)
+            report_findings(disk, shared)
         vhdxreader.convert(
             disk,
             output,
@@ -75,14 +76,15 @@ def command(
         )
         if changing:
             report_change(disk)
-        _answer(disk, target, salvaged=how["errors"] == "zero")
-        return report_lost(disk)
+        _answer(disk, target, shared, salvaged=how["errors"] == "zero")
+        return report_lost(disk) or (2 if shared else 0)
 
 
-def _answer(disk: VirtualDisk, target: str, *, salvaged: bool) -> None:
+def _answer(disk: VirtualDisk, target: str, shared: Sequence[Finding], *, salvaged: bool) -> None:
     answer = asked_for_json()
     if answer is not None:
         findings = [finding for image in disk.images for finding in image.findings]
+        findings += shared
         facts = {
             "filename": disk.name,
             "target": target,

@@ -86,21 +86,25 @@ def finding_place(finding: Finding) -> str:
 
 def report_lost(disk: VirtualDisk) -> int:
     """Say on standard error what a salvaging command read as zeros; the exit code that it calls for."""
+    reasons: dict[str, str] = {}
     for lost in disk.lost[:_MAX_LISTED]:
-        click.echo(f"lost: {lost.length} bytes at {lost.disk_offset}: {printable(lost.reason)}", err=True)
+        click.echo(f"lost: {lost.length:#x} bytes at {lost.disk_offset:#x}: {lost.rule}", err=True)
+        means = f"{lost.means}; " if lost.means else ""
+        reasons.setdefault(lost.rule, f"{means}at {lost.disk_offset:#x} since {lost.reason}")
     if not disk.lost:
         return 0
+    for rule, reason in reasons.items():
+        click.echo(f"{rule}: {printable(reason)}", err=True)
     total = sum(lost.length for lost in disk.lost)
-    click.echo(f"vhdxreader: {total} bytes in {len(disk.lost)} ranges were lost and are zeros", err=True)
+    click.echo(f"vhdxreader: {size(total)} in {len(disk.lost)} ranges were lost and are zeros", err=True)
     return 2
 
 
-def report_findings(disk: VirtualDisk) -> None:
+def report_findings(disk: VirtualDisk, more: Iterable[Finding] = ()) -> None:
     """Say once on standard error what somebody should know of a disk whose bytes are about to be read."""
-    for image in disk.images:
-        for finding in image.findings:
-            if finding.severity >= Severity.WARNING:
-                click.echo(f"vhdxreader: {printable(f'{image.name}: {finding}')}", err=True)
+    for finding in [*(finding for image in disk.images for finding in image.findings), *more]:
+        if finding.severity >= Severity.WARNING:
+            click.echo(f"vhdxreader: {printable(f'{finding.filename or disk.name}: {finding}')}", err=True)
 
 
 def report_change(disk: VirtualDisk) -> None:

@@ -40,6 +40,11 @@ class Lost:
         }
 
     @property
+    def means(self) -> str:
+        """What a breach of the rule means for the data; true of the whole range."""
+        return finding(self.rule, self.reason).means if self.rule else ""
+
+    @property
     def end(self) -> int:
         """The first byte behind the range."""
         return self.disk_offset + self.length

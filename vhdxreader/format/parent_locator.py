@@ -130,14 +130,15 @@ def _validated(entries: tuple[tuple[str, str], ...], item: MetadataItem, finding
     """The rules for the known keys [2.6.2.6.3]."""
     values = dict(entries)
     linkage, linkage2 = (_guid(values.get(key)) for key in ("parent_linkage", "parent_linkage2"))
-    if "parent_linkage2" in values:
+    if "parent_linkage2" in values and linkage2 != spec.NIL_GUID:
         rule = "parent_locator.linkage2" if linkage2 is not None else "parent_locator.linkage2_value"
         findings.add(rule, f"parent_linkage2 is {_shown(values['parent_linkage2'])}", item.offset)
     relative, volume, absolute = (values.get(key) for key in ("relative_path", "volume_path", "absolute_win32_path"))
     if relative is volume is absolute is None:
         findings.add("parent_locator.no_path", "the parent locator has none of the three paths", item.offset)
     if absolute is not None and not absolute.startswith("\\\\?\\"):
-        findings.add("parent_locator.prefix", f"absolute_win32_path is {_shown(absolute)}", item.offset)
+        message = f"absolute_win32_path is {_shown(absolute)}, expected to begin with \\\\?\\"
+        findings.add("parent_locator.prefix", message, item.offset)
     if linkage is None:
         found = values.get("parent_linkage")
         message = "parent_linkage is missing" if found is None else f"parent_linkage is {_shown(found)}, no GUID"

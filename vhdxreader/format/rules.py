@@ -135,7 +135,18 @@ _RULES = (
     # File and header section
     _refuse("identifier.signature", "2.2.1", NotVhdxError, 'the file begins with "vhdxfile"', "not a VHDX file"),
     _refuse("identifier.damaged", "2.2.1", CorruptImageError, 'the file begins with "vhdxfile"; valid headers follow'),
-    _info("file.size", "2.2", "the file's length is a multiple of 1 MB"),
+    _info(
+        "file.size",
+        "2.2",
+        "the file's length is a multiple of 1 MB",
+        "harmless by itself; where something is missing at the end, the file was cut short",
+    ),
+    _warn(
+        "file.cut_short",
+        "2.4",
+        "a file that Windows made is as long as its last block, and a multiple of 1 MB",
+        "probably a copy cut short; what is missing lies behind the disk's end, as far as can be seen",
+    ),
     _warn(
         "file.locked",
         "2.2.2",
@@ -307,7 +318,7 @@ _RULES = (
     _refuse("parent_locator.text", "2.6.2.6.2", CorruptImageError, "keys and values are UTF-16 without NUL"),
     _refuse("parent_locator.duplicate", "2.6.2.6.1", CorruptImageError, "a key is listed once"),
     _refuse("parent_locator.linkage", "2.6.2.6.3", CorruptImageError, "parent_linkage is there and is a GUID"),
-    _info("parent_locator.linkage2", "2.6.2.6.3", "parent_linkage2 is there only during a merge"),
+    _info("parent_locator.linkage2", "2.6.2.6.3", "parent_linkage2 is there, and not all zeros, only during a merge"),
     _warn("parent_locator.linkage2_value", "2.6.2.6.3", "parent_linkage2 is a GUID", "it is ignored"),
     _warn("parent_locator.no_path", "2.6.2.6.3", "there is a path to the parent", "the parent must be given by hand"),
     _info("parent_locator.prefix", "2.6.2.6.3", "absolute_win32_path begins with \\\\?\\"),
@@ -376,7 +387,15 @@ _RULES = (
     _info("payload.fixed_absent", "2.6.2.1", "all blocks of a fixed disk are present", "absent ones read as zeros"),
     _warn("bitmap.unexpected", "2.5.1.2", "only a differencing disk has sector bitmap blocks", _UNNEEDED),
     _warn("bitmap.unneeded", "2.5.1.2", "a sector bitmap block is in place; no block needs this one", _UNNEEDED),
-    _warn("block.shared", "2.4", "no two blocks share space in the file", "one of them may hold the other's data"),
+    Rule(
+        "block.shared",
+        "2.4",
+        Severity.ERROR,
+        Effect.NOTE,
+        None,
+        "no two blocks share space in the file",
+        "one of them may hold the other's data",
+    ),
     _warn(
         "file.untracked",
         "2.2",

@@ -29,6 +29,7 @@ KEPT_FINDINGS = 100
 """How many findings of one rule a report lists; `Report.counts` has how many there are."""
 
 _NOT_VHDX = "identifier.signature"
+_WINDOWS = "Microsoft Windows"  # begins its Creator; who copied or resized the image is another matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,9 @@ def _check(
         statistics["before_replay"] = _findings_on_disk(source, set(findings))
     if ends_with_structures(found, source.size, bitmaps=True):
         _say_once(findings, source.size)
+    if findings.counts["payload.short_last"] and source.size % spec.MB and found.creator.startswith(_WINDOWS):
+        message = f"the file ends at {source.size:#x}, inside its last block; its Creator is {found.creator}"
+        findings.add("file.cut_short", message, source.size)
     if stamp.differs():
         statistics["changed"] = True
         findings.add("file.changed", stamp.error().message)
