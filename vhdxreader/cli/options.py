@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from vhdxreader import PartitionStream, VirtualDisk
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _IMAGE = "vhdxreader.image"
@@ -98,9 +100,8 @@ def parent_options(command: F) -> F:
     return command
 
 
-def reads_data(command: F) -> F:
-    """As `opens_image`, for a command that reads the virtual disk: it can be asked to salvage, and not to mind changes,
-    which is its keyword `changing`."""
+def salvages(command: F) -> F:
+    """Let a command be asked to salvage, and not to mind changes, which is its keyword `changing`."""
     salvage = click.option(
         "--salvage",
         "errors",
@@ -113,4 +114,27 @@ def reads_data(command: F) -> F:
         is_flag=True,
         help="Go on where IMAGE is changed meanwhile, as that of a running machine; what is read is of no one moment.",
     )
-    return opens_image(salvage(changing(command)))
+    return salvage(changing(command))
+
+
+def reads_data(command: F) -> F:
+    """As `opens_image`, for a command that reads the virtual disk: `salvages`, too."""
+    return opens_image(salvages(command))
+
+
+partition_option = click.option(
+    "--partition",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only partition N, by Linux's numbers; `vhdxreader partitions` lists them.",
+)
+
+
+def part_of(disk: VirtualDisk, number: int | None) -> VirtualDisk | PartitionStream:
+    """The partition that a command is asked for; the disk itself if it is asked for none."""
+    if number is None:
+        return disk
+    try:
+        return disk.partition(number)
+    except KeyError:
+        raise click.ClickException(f"{disk.name} has no partition {number}") from None

@@ -8,8 +8,10 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from .address_map import Extent
+from .image import VhdxImage
 from .partitions import Partition
 from .positioned_stream import PositionedStream
+from .salvage import Lost
 
 if TYPE_CHECKING:
     from .virtual_disk import VirtualDisk
@@ -25,31 +27,56 @@ class PartitionStream(PositionedStream):
         self.partition = partition
         self.size = partition.length
         self.disk = disk
+        self._start = partition.disk_offset
+        self._end = self._start + self.size
 
     @property
     def name(self) -> str:
         """The image's name and the partition's number."""
         return f"{self.disk.name}#{self.partition.number}"
 
+    @property
+    def images(self) -> tuple[VhdxImage, ...]:
+        """The files of the disk's chain."""
+        return self.disk.images
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """As `VirtualDisk.lost`, of the partition: by offsets in it."""
+        return tuple(
+            self._inside(lost) for lost in self.disk.lost if lost.end > self._start and lost.disk_offset < self._end
+        )
+
+    def has_changed(self) -> bool:
+        """As `VirtualDisk.has_changed`."""
+        return self.disk.has_changed()
+
+    def lose(self, extent: Extent) -> None:
+        """As `VirtualDisk.lose`."""
+        self.disk.lose(replace(extent, disk_offset=extent.disk_offset + self._start))
+
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the partition, less only at its end; the position stays. Safe for threads."""
-        return self.disk.pread(min(index(size), self._rest(offset)), self.partition.disk_offset + offset)
+        return self.disk.pread(min(index(size), self._rest(offset)), self._start + offset)
 
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         view = memoryview(buffer).cast("B")[: self._rest(offset)]
-        return self.disk.preadinto(view, self.partition.disk_offset + offset)
+        return self.disk.preadinto(view, self._start + offset)
 
     def extents(self, *, offset: int = 0, length: int | None = None, chain: bool = True) -> Iterator[Extent]:
         """As `VirtualDisk.extents`; offsets are those in the partition."""
         rest = self._rest(offset)
         length = rest if length is None else min(index(length), rest)
-        start = self.partition.disk_offset
-        for extent in self.disk.extents(offset=start + offset, length=length, chain=chain):
-            yield replace(extent, disk_offset=extent.disk_offset - start)
+        for extent in self.disk.extents(offset=self._start + offset, length=length, chain=chain):
+            yield replace(extent, disk_offset=extent.disk_offset - self._start)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.size} bytes{' closed' if self.closed else ''}>"
+
+    def _inside(self, lost: Lost) -> Lost:
+        start, end = max(lost.disk_offset, self._start), min(lost.end, self._end)
+        return replace(lost, disk_offset=start - self._start, length=end - start)
 
     def _rest(self, offset: int) -> int:
         """How many bytes follow `offset`."""

@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import BinaryIO
 
 from ..disk.address_map import Extent
+from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
 from ..files.source import AnyPath, file_identity
 from ..files.writing import WholeFile, write_all, write_all_at
@@ -35,7 +36,7 @@ _ZERO_GRANULE = bytes(4 << 10)  # zeros are looked for in pieces of the size tha
 
 
 def convert(
-    disk: VirtualDisk,
+    disk: VirtualDisk | PartitionStream,
     target: AnyPath | BinaryIO,
     *,
     overwrite: bool = False,
@@ -46,7 +47,7 @@ def convert(
     changing: bool = False,
     verify_source: bool = False,
 ) -> None:
-    """Write all bytes of the disk to `target`, a path or a binary file object, which gets them in order.
+    """Write all bytes of the disk, or of a partition of it, to `target`, a path or a binary file object, which gets them in order.
 
     A file has its name only when it is whole and on the disk; a block device is written in place. Either is replaced
     only with `overwrite`, an image of the disk's chain never. A file has holes where the disk's extents and its images'
@@ -159,7 +160,9 @@ class _Placed(_Output):
 class _Copy:
     """One run of `convert`."""
 
-    def __init__(self, disk: VirtualDisk, output: _Output, *, detect_zeroes: bool, progress: Progress | None) -> None:
+    def __init__(
+        self, disk: VirtualDisk | PartitionStream, output: _Output, *, detect_zeroes: bool, progress: Progress | None
+    ) -> None:
         self._disk = disk
         self._output = output
         self._detect_zeroes = detect_zeroes
