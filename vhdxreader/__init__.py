@@ -55,7 +55,7 @@ _LATER = {
     "tools.convert": ["convert"],
     "tools.copy_range": ["copy_range"],
     "tools.digest_list": ["ListedDigest", "expected_digests", "parse_digest_list"],
-    "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk"],
+    "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk", "hash_file"],
     "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
     "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest", "find_images"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from .tools.convert import convert
     from .tools.copy_range import copy_range
     from .tools.digest_list import ListedDigest, expected_digests, parse_digest_list
-    from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk
+    from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk, hash_file
     from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
     from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest, find_images
     from .tools.log_listing import LogListing, LogUpdate, read_log
@@ -156,6 +156,7 @@ __all__ = [
     "find_images",
     "hash_blocks",
     "hash_disk",
+    "hash_file",
     "is_vhdx",
     "lacks_payload",
     "measure",

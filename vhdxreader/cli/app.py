@@ -16,7 +16,23 @@ from vhdxreader import VhdxError
 from .failure import FAILED, FINE, INTERRUPTED, USAGE, failed
 from .options import named_image
 
-_COMMANDS = ("cat", "check", "convert", "dump", "info", "log", "map", "skeleton")
+_COMMANDS = (
+    "cat",
+    "check",
+    "compare",
+    "convert",
+    "dump",
+    "hash",
+    "info",
+    "log",
+    "map",
+    "measure",
+    "mount",
+    "partitions",
+    "serve",
+    "skeleton",
+    "tree",
+)
 
 
 class _Commands(click.Group):

@@ -8,21 +8,21 @@ from typing import Any, TextIO
 import click
 
 import vhdxreader
-from vhdxreader import ListedDigest, VirtualDisk
+from vhdxreader import ListedDigest
 
 from .answer import answers, asked_for_json
-from .failure import each_image, worst
-from .options import images_argument, opens, part_of, partition_option, salvages
+from .failure import each_image
+from .options import changing_option, images_argument, opens, part_of, partition_option, salvage_option
 from .output import printable, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 
 _KEYS = (
-    *("filename", "partition", "virtual_size", "digests", "before_replay", "file_size", "file_digests"),
+    *("filename", "partition", "virtual_size", "digests", "before_replay", "file_digests"),
     *("expected_digests", "verified", "salvaged", "lost", "blocks"),
 )
 
 
-def _with_both(command: Any) -> Any:
+def _takes_both(command: Any) -> Any:
     """Let --log take "both", which only this command knows."""
     for option in command.__click_params__:
         if option.name == "log":
@@ -32,9 +32,10 @@ def _with_both(command: Any) -> Any:
 
 @click.command("hash", short_help="Digests of the virtual disk.")
 @images_argument
-@_with_both
+@_takes_both
 @opens
-@salvages
+@salvage_option
+@changing_option
 @partition_option
 @click.option(
     *("-a", "--algorithm", "names"),
@@ -45,36 +46,136 @@ def _with_both(command: Any) -> Any:
 )
 @click.option("--file", "with_file", is_flag=True, help="Digests of the image file, too.")
 @click.option("--blocks", is_flag=True, help="One digest a payload block; blocks of zeros cost nothing.")
-@click.option("--verify", type=click.File(errors="surrogateescape"), metavar="LIST", help="Compare with those of a list.")
+@click.option("--verify", type=click.File(errors="surrogateescape"), metavar="LIST", help="Compare with a list's.")
 @answers("hash", *_KEYS)
 @shows_progress
-def command(
-    images: Sequence[str], names: str, blocks: bool, verify: TextIO | None, quiet: bool, progress: bool | None, **how: Any
-) -> int:
+def command(images: Sequence[str], names: str, blocks: bool, verify: TextIO | None, **how: Any) -> int:
     """Print the digest of the virtual disk in each IMAGE: of all of it, or none.
 
     One digest is printed as sha256sum does, several in BSD's form. With --log both, those of the state before the log's
     replay come first. With --salvage, a digest that holds zeros for lost bytes is marked, and the exit code is 2.
 
     LIST is as sha256sum or hashdeep write it; it names the disk by its image, or by a raw copy of the same name. With
-    it, the exit code is 1 where a digest differs, or the list has none for an IMAGE.
+    it, the exit code is 1 where a digest differs, or where the list has none for an IMAGE.
     """
     wanted = [name.strip().lower() for name in names.split(",")]
+    if blocks and (len(wanted) > 1 or verify is not None or how["log"] == "both"):
+        raise click.UsageError("--blocks makes one digest, of one state, and does not verify")
+    unnamed = wanted[0] if len(wanted) == 1 else None
     try:
-        listed = None if verify is None else vhdxreader.parse_digest_list(verify, wanted[0] if "," not in names else None)
         vhdxreader.hash_disk(_Nothing(), wanted)
-        work = _Hashing(wanted, listed, quiet, progress, how)
+        listed = None if verify is None else vhdxreader.parse_digest_list(verify, unnamed)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if blocks and (len(wanted) > 1 or verify is not None):
-        raise click.UsageError("--blocks makes one digest, and does not verify")
+    work = _Hashing(wanted, listed, how)
     return each_image(images, work.print_blocks if blocks else work.print_whole)
 
 
 class _Nothing:
-    """A disk of no bytes: who hashes it learns whether the algorithms are there."""
+    """A disk of no bytes: who hashes it learns whether the digests can be made."""
 
     size = 0
 
     def preadinto(self, _buffer: Any, _offset: int, /) -> int:
         return 0
+
+
+class _Hashing:
+    """The work for each image, as the options want it."""
+
+    def __init__(self, wanted: Sequence[str], listed: Sequence[ListedDigest] | None, how: dict[str, Any]) -> None:
+        self._wanted = wanted
+        self._listed = listed
+        self._partition = how.pop("partition")
+        self._with_file = how.pop("with_file")
+        self._changing = how.pop("changing")
+        self._progress = {"wanted": how.pop("progress"), "quiet": how.pop("quiet")}
+        self._how = how
+
+    def print_whole(self, filename: str) -> int:
+        """Print the digests of one image; the exit code for it."""
+        expected = None if self._listed is None else vhdxreader.expected_digests(self._listed, filename)
+        wanted = list(dict.fromkeys(one.algorithm for one in expected)) if expected else self._wanted
+        facts: dict[str, Any] = {"filename": vhdxreader.plain(filename), "partition": self._partition}
+        how, both = self._how, self._how["log"] == "both"
+        if both:
+            facts["before_replay"], _ = self._digests(filename, wanted, how | {"log": "ignore"})
+            how = how | {"log": "replay"}
+        facts["digests"], more = self._digests(filename, wanted, how)
+        if self._with_file:
+            with progress_bar("Hashing the file", **self._progress) as report:
+                facts["file_digests"] = vhdxreader.hash_file(filename, wanted, progress=report)
+        facts |= {key: more[key] for key in ("virtual_size", "salvaged", "lost")}
+        if expected is not None:
+            facts["expected_digests"] = [{one.algorithm: one.digest} for one in expected]
+            facts["verified"] = _agrees(expected, facts["digests"])
+        answer = asked_for_json()
+        if answer is not None:
+            answer.give(facts)
+        else:
+            _print_text(filename, facts)
+        code: int = more["code"]
+        return code or (1 if facts.get("verified") is False else 0)
+
+    def print_blocks(self, filename: str) -> int:
+        """Print a digest for each payload block of one image; the exit code for it."""
+        with vhdxreader.open(filename, **self._how) as disk:
+            if self._partition is not None:
+                raise click.UsageError("--blocks are those of the whole disk")
+            report_findings(disk)
+            with vhdxreader.steady(disk, changing=self._changing):
+                found = vhdxreader.hash_blocks(disk, self._wanted[0])
+                answer = asked_for_json()
+                if answer is not None:
+                    facts = dict.fromkeys(_KEYS[:-1])
+                    facts |= {"filename": vhdxreader.plain(filename), "virtual_size": disk.size}
+                    answer.give_list(facts, "blocks", (block.to_dict() for block in found), "block_digest")
+                else:
+                    for block in found:
+                        where = f"block {block.number} at {block.disk_offset:#x}"
+                        click.echo(f"{block.digest}  {where}, {block.length} bytes")
+            return report_lost(disk)
+
+    def _digests(
+        self, filename: str, wanted: Sequence[str], how: Mapping[str, Any]
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """The digests of the disk in one state, and what else is to be said of it."""
+        with vhdxreader.open(filename, **how) as disk:
+            report_findings(disk)
+            part = part_of(disk, self._partition)
+            with (
+                vhdxreader.steady(disk, changing=self._changing),
+                progress_bar("Hashing", **self._progress) as report,
+            ):
+                digests = vhdxreader.hash_disk(part, wanted, progress=report)
+            if self._changing:
+                report_change(disk)
+            lost = [one.to_dict() for one in part.lost]
+            more = {"virtual_size": part.size, "salvaged": bool(lost), "lost": lost, "code": report_lost(disk)}
+        return digests, more
+
+
+def _agrees(expected: Sequence[ListedDigest], digests: Mapping[str, str]) -> bool:
+    """Whether each of the digests is one of those that the list has for it, and it has any."""
+    wanted = {name: {one.digest for one in expected if one.algorithm == name} for name in digests}
+    return bool(expected) and all(digest in wanted[name] for name, digest in digests.items())
+
+
+def _print_text(filename: str, facts: Mapping[str, Any]) -> None:
+    if facts.get("verified") is not None:
+        known = "OK" if facts["verified"] else "FAILED" if facts["expected_digests"] else "FAILED, not in the list"
+        click.echo(f"{printable(filename)}: {known}")
+        return
+    name = printable(filename) if facts["partition"] is None else f"{printable(filename)}#{facts['partition']}"
+    mark = " (salvaged: zeros for what was lost)" if facts["salvaged"] else ""
+    for line in _lines(facts.get("before_replay"), f"{name} (before the log's replay)"):
+        click.echo(line)
+    for line in _lines(facts["digests"], name + mark):
+        click.echo(line)
+    for line in _lines(facts.get("file_digests"), f"{name} (the image file)"):
+        click.echo(line)
+
+
+def _lines(digests: Mapping[str, str] | None, name: str) -> Iterator[str]:
+    for algorithm, digest in (digests or {}).items():
+        yield f"{digest}  {name}" if len(digests or ()) == 1 else f"{algorithm.upper()} ({name}) = {digest}"

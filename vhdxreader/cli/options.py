@@ -100,26 +100,24 @@ def parent_options(command: F) -> F:
     return command
 
 
-def salvages(command: F) -> F:
-    """Let a command be asked to salvage, and not to mind changes, which is its keyword `changing`."""
-    salvage = click.option(
-        "--salvage",
-        "errors",
-        flag_value="zero",
-        default="raise",
-        help="Zeros for what cannot be read, listed on standard error. Without its parent: --parents none.",
-    )
-    changing = click.option(
-        "--changing",
-        is_flag=True,
-        help="Go on where IMAGE is changed meanwhile, as that of a running machine; what is read is of no one moment.",
-    )
-    return salvage(changing(command))
+salvage_option = click.option(
+    "--salvage",
+    "errors",
+    flag_value="zero",
+    default="raise",
+    help="Zeros for what cannot be read, listed on standard error. Without its parent: --parents none.",
+)
+changing_option = click.option(
+    "--changing",
+    is_flag=True,
+    help="Go on where IMAGE is changed meanwhile, as that of a running machine; what is read is of no one moment.",
+)
 
 
 def reads_data(command: F) -> F:
-    """As `opens_image`, for a command that reads the virtual disk: `salvages`, too."""
-    return opens_image(salvages(command))
+    """As `opens_image`, for a command that reads the virtual disk: it can be asked to salvage, and not to mind changes,
+    which is its keyword `changing`."""
+    return opens_image(salvage_option(changing_option(command)))
 
 
 partition_option = click.option(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from .. import Partition, PartitionStream, VirtualDisk
+from .. import Partition, PartitionStream, PartitionTable, VirtualDisk
 
 File: TypeAlias = "VirtualDisk | PartitionStream | bytes"
 
@@ -26,9 +26,21 @@ def disk_files(disk: VirtualDisk) -> dict[str, File]:
         findings.append(f"error: the partition table cannot be read: {error}")
     else:
         findings += [str(finding) for finding in table.findings]
-        parts = [part for part in table.partitions if not part.extended]
-        files |= {f"partition{part.number}.raw": PartitionStream(disk, part) for part in parts}
+        files |= _partition_files(disk, table)
     return {**files, FINDINGS: as_text(findings)}
+
+
+def partition_files(disk: VirtualDisk) -> dict[str, PartitionStream]:
+    """`partition1.raw` and so on; none where the partition table cannot be read."""
+    try:
+        return _partition_files(disk, disk.partitions())
+    except OSError:
+        return {}
+
+
+def _partition_files(disk: VirtualDisk, table: PartitionTable) -> dict[str, PartitionStream]:
+    parts = [part for part in table.partitions if not part.extended]
+    return {f"partition{part.number}.raw": PartitionStream(disk, part) for part in parts}
 
 
 def new_stream(file: VirtualDisk | PartitionStream) -> PartitionStream:

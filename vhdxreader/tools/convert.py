@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from ..disk.address_map import Extent
 from ..disk.partition_stream import PartitionStream
@@ -25,6 +25,7 @@ from ..format.stamp import changed_error
 from .mapfile import mapfile
 from .steady import steady
 
+Disk: TypeAlias = "VirtualDisk | PartitionStream"
 Progress = Callable[[int, int], None]  # bytes done, and of all
 
 _STEP = 1 << 20  # what is read and written at once
@@ -36,7 +37,7 @@ _ZERO_GRANULE = bytes(4 << 10)  # zeros are looked for in pieces of the size tha
 
 
 def convert(
-    disk: VirtualDisk | PartitionStream,
+    disk: Disk,
     target: AnyPath | BinaryIO,
     *,
     overwrite: bool = False,
@@ -47,7 +48,7 @@ def convert(
     changing: bool = False,
     verify_source: bool = False,
 ) -> None:
-    """Write all bytes of the disk, or of a partition of it, to `target`, a path or a binary file object, which gets them in order.
+    """Write all bytes of a disk or partition to `target`, a path or a binary file object, which gets them in order.
 
     A file has its name only when it is whole and on the disk; a block device is written in place. Either is replaced
     only with `overwrite`, an image of the disk's chain never. A file has holes where the disk's extents and its images'
@@ -160,9 +161,7 @@ class _Placed(_Output):
 class _Copy:
     """One run of `convert`."""
 
-    def __init__(
-        self, disk: VirtualDisk | PartitionStream, output: _Output, *, detect_zeroes: bool, progress: Progress | None
-    ) -> None:
+    def __init__(self, disk: Disk, output: _Output, *, detect_zeroes: bool, progress: Progress | None) -> None:
         self._disk = disk
         self._output = output
         self._detect_zeroes = detect_zeroes
@@ -234,7 +233,7 @@ class _Copy:
             self._progress(done, self._disk.size)
 
 
-def _read_again(disk: VirtualDisk, output: _Output) -> None:
+def _read_again(disk: Disk, output: _Output) -> None:
     """Read the disk a second time; `ImageChangedError` where that gives something else."""
     buffer = memoryview(bytearray(_STEP))
     for start in range(0, disk.size, _STEP):

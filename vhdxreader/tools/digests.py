@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from .. import spec
 from ..disk.virtual_disk import VirtualDisk
+from ..files.source import PathOrFile, Source, open_source
 
 Progress = Callable[[int, int], object]  # bytes done, and of all
 
@@ -84,6 +85,14 @@ def hash_disk(
     return {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
 
+def hash_file(
+    file: PathOrFile, names: Sequence[str] = ("sha256",), *, progress: Progress | None = None
+) -> dict[str, str]:
+    """The digests of a file itself, as `hash_disk` makes those of a disk."""
+    with open_source(file) as source:
+        return hash_disk(_Whole(source), names, progress=progress)
+
+
 def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest]:
     """The digest of each payload block of the opened image's size, in order; blocks of zeros cost nothing.
 
@@ -101,6 +110,19 @@ def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest
                 yield _result(pending.popleft())
         while pending:
             yield _result(pending.popleft())
+
+
+class _Whole:
+    """All bytes of a source."""
+
+    def __init__(self, source: Source) -> None:
+        self.size = source.size
+        self._source = source
+
+    def preadinto(self, buffer: memoryview, offset: int, /) -> int:
+        """As a disk does it."""
+        self._source.read_into(buffer, offset)
+        return len(buffer)
 
 
 def _result(block: BlockDigest | Future[BlockDigest]) -> BlockDigest:

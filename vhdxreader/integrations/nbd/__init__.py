@@ -8,7 +8,7 @@ authentication are for a proxy in front, such as nbdkit.
 """
 
 from .export import Export
-from .program import nbd_uri, run_program, served
+from .program import named_exports, nbd_uri, run_program, served
 from .server import NbdServer, tcp_socket, unix_socket
 
-__all__ = ["Export", "NbdServer", "nbd_uri", "run_program", "served", "tcp_socket", "unix_socket"]
+__all__ = ["Export", "NbdServer", "named_exports", "nbd_uri", "run_program", "served", "tcp_socket", "unix_socket"]

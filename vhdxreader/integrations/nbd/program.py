@@ -10,10 +10,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import quote
 
+from vhdxreader import VirtualDisk
+
+from ..disk_files import partition_files
 from .export import Export
 from .server import NbdServer, unix_socket
 
 _SOCKET = "nbd.sock"
+
+
+def named_exports(disks: Mapping[str, VirtualDisk]) -> dict[str, Export]:
+    """Exports for disks by their paths: the first under "", each under its file's name, and each of its partitions
+    under that name and /partition1 and so on. Of files with one name, the later ones go by their whole path."""
+    exports: dict[str, Export] = {}
+    for path, disk in disks.items():
+        exports.setdefault("", disk)
+        name = os.path.basename(path)
+        name = path if name in exports else name
+        exports[name] = disk
+        exports |= {f"{name}/{file[:-4]}": part for file, part in partition_files(disk).items()}
+    return exports
 
 
 @contextmanager

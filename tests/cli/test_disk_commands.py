@@ -1,0 +1,238 @@
+"""hash, compare, partitions, measure, tree, serve and mount, as they are typed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from builder import MB, differencing, dirty, dynamic, full, hide, partial, reserved
+
+from vhdxreader.cli.app import run
+
+SIZE = 5 * MB
+TABLE = bytes(446) + bytes([0, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (100).to_bytes(4, "little")
+SECTOR = TABLE.ljust(510, b"\0") + b"\x55\xaa"
+IMAGE = dynamic(SIZE, {0: full({0: SECTOR}), 1: full(), 3: full()}, name="commands")
+CHILD = differencing(SIZE, {1: partial({3: b"x"})}, parent=IMAGE, parent_path="disk.vhdx", name="commands child")
+BROKEN = dynamic(SIZE, {0: full(), 2: reserved(4)}, name="commands broken")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    IMAGE.save(tmp_path / "disk.vhdx")
+    CHILD.save(tmp_path / "child.avhdx")
+    BROKEN.save(tmp_path / "broken.vhdx")
+    (tmp_path / "disk.raw").write_bytes(IMAGE.expected())
+    return tmp_path
+
+
+def command(capsys, *arguments) -> tuple[int, str]:
+    code = run(arguments)
+    return code, capsys.readouterr().out
+
+
+def answer(capsys, *arguments) -> tuple[int, dict]:
+    code, text = command(capsys, *arguments, "--json")
+    return code, json.loads(text)
+
+
+# ---- hash
+
+
+@pytest.mark.usefixtures("folder")
+def test_hash_is_sha256sums_form(capsys):
+    assert command(capsys, "hash", "disk.vhdx") == (0, f"{sha256(IMAGE.expected())}  disk.vhdx\n")
+    code, text = command(capsys, "hash", "-a", "md5,sha256", "child.avhdx", "--partition", "1")
+    part = CHILD.expected(MB, 51200)
+    assert text == f"MD5 (child.avhdx#1) = {hashlib.md5(part).hexdigest()}\nSHA256 (child.avhdx#1) = {sha256(part)}\n"
+    assert code == 0
+
+
+def test_hash_of_the_file_and_before_the_replay(folder, capsys):
+    wet = dirty(*hide(IMAGE, (IMAGE.bat_offset, 4096)))
+    wet.save(folder / "wet.vhdx")
+    code, found = answer(capsys, "hash", "wet.vhdx", "--file", "--log", "both")
+    assert code == 0
+    assert found["digests"] == {"sha256": sha256(IMAGE.expected())}
+    assert found["before_replay"] == {"sha256": sha256(bytes(SIZE))}
+    assert found["file_digests"] == {"sha256": sha256((folder / "wet.vhdx").read_bytes())}
+
+
+@pytest.mark.usefixtures("folder")
+def test_hash_of_a_broken_disk_prints_no_digest_but_a_salvaged_one_marked(capsys):
+    assert command(capsys, "hash", "broken.vhdx") == (2, "")
+    code, found = answer(capsys, "hash", "broken.vhdx", "--salvage")
+    want = BROKEN.expected(0, MB) + bytes(4 * MB)
+    assert (code, found["digests"], found["salvaged"]) == (2, {"sha256": sha256(want)}, True)
+    assert [(lost["disk_offset"], lost["length"]) for lost in found["lost"]] == [(2 * MB, MB)]
+    code, text = command(capsys, "hash", "disk.vhdx", "broken.vhdx", "nowhere.vhdx")
+    assert (code, text) == (2, f"{sha256(IMAGE.expected())}  disk.vhdx\n")
+
+
+@pytest.mark.usefixtures("folder")
+def test_hash_of_blocks(capsys):
+    code, found = answer(capsys, "hash", "disk.vhdx", "--blocks")
+    assert code == 0
+    want = [sha256(IMAGE.expected(n * MB, MB)) for n in range(5)]
+    assert [block["digest"] for block in found["blocks"]] == want
+    assert [block["zero"] for block in found["blocks"]] == [False, False, True, False, True]
+    code, text = command(capsys, "hash", "disk.vhdx", "--blocks")
+    assert [line.split()[0] for line in text.splitlines()] == want
+
+
+def test_hash_verifies_lists(folder, capsys):
+    right, wrong = sha256(IMAGE.expected()), "0" * 64
+    (folder / "gnu").write_text(f"{right}  disk.raw\n{wrong}  broken.raw\n")
+    (folder / "deep").write_text(f"%%%% HASHDEEP-1.0\n%%%% size,sha256,filename\n{SIZE},{right},/evidence/disk.raw\n")
+    (folder / "bad").write_text(f"{wrong}  disk.raw\n")
+    (folder / "text").write_text("no list\n")
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "gnu") == (0, "disk.vhdx: OK\n")
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "deep") == (0, "disk.vhdx: OK\n")
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "bad") == (1, "disk.vhdx: FAILED\n")
+    assert command(capsys, "hash", "child.avhdx", "--verify", "gnu")[0] == 1
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "text")[0] == 64
+    code, found = answer(capsys, "hash", "disk.vhdx", "--verify", "bad")
+    assert (code, found["verified"], found["expected_digests"]) == (1, False, [{"sha256": wrong}])
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("wrong", [["-a", "nonsense"], ["-a", "md5,sha1", "--blocks"], ["--partition", "0"]])
+def test_hash_used_wrongly(wrong, capsys):
+    assert command(capsys, "hash", "disk.vhdx", *wrong) == (64, "")
+    assert command(capsys, "hash", "disk.vhdx", "--partition", "7") == (1, "")
+
+
+# ---- compare
+
+
+@pytest.mark.usefixtures("folder")
+def test_compare_has_cmps_codes(capsys):
+    assert command(capsys, "compare", "disk.vhdx", "disk.raw") == (0, "The disks are the same.\n")
+    code, found = answer(capsys, "compare", "disk.vhdx", "child.avhdx", "--ranges")
+    a, b = IMAGE.expected(), CHILD.expected()
+    places = [i for i in range(MB, 2 * MB) if a[i] != b[i]]
+    assert (code, found["first_difference"], found["differing_bytes_count"]) == (1, places[0], len(places))
+    assert found["ranges"] == [{"disk_offset": MB + 3 * 512, "length": 512}]
+    assert command(capsys, "compare", "disk.vhdx", "nowhere.vhdx")[0] == 2
+    assert command(capsys, "compare", "broken.vhdx", "disk.raw")[0] == 2
+    assert command(capsys, "compare", "disk.vhdx", "broken.vhdx", "--partition", "1")[0] in (1, 2)
+
+
+def test_compare_with_standard_input(folder):
+    arguments = [sys.executable, "-m", "vhdxreader", "compare", "disk.vhdx", "-"]
+    for data, code in ((IMAGE.expected(), 0), (IMAGE.expected() + bytes(MB), 0), (b"x" + IMAGE.expected()[1:], 1)):
+        assert subprocess.run(arguments, input=data, capture_output=True, cwd=folder, check=False).returncode == code
+    strict = [*arguments, "--strict"]
+    done = subprocess.run(strict, input=IMAGE.expected() + bytes(MB), capture_output=True, cwd=folder, check=False)
+    assert done.returncode == 1
+
+
+# ---- partitions, measure, tree
+
+
+@pytest.mark.usefixtures("folder")
+def test_partitions(capsys):
+    code, found = answer(capsys, "partitions", "disk.vhdx")
+    assert (code, found["scheme"]) == (0, "mbr")
+    (part,) = found["partitions"]
+    assert (part["number"], part["disk_offset"], part["length"], part["type"]) == (1, MB, 51200, "83")
+    code, text = command(capsys, "partitions", "disk.vhdx")
+    assert "MBR" in text
+    assert "0x100000" in text
+
+
+@pytest.mark.usefixtures("folder")
+def test_measure(capsys):
+    code, found = answer(capsys, "measure", "disk.vhdx")
+    assert (code, found["required_size"], found["fully_allocated_size"]) == (0, 3 * MB, SIZE)
+    code, found = answer(capsys, "measure", "child.avhdx", "-O", "vhd")
+    assert (found["fully_allocated_size"], len(found["files"])) == (SIZE + 512, 2)
+
+
+@pytest.mark.usefixtures("folder")
+def test_tree(capsys):
+    code, text = command(capsys, "tree", ".")
+    assert code == 0
+    lines = text.splitlines()
+    assert lines[0].startswith("./broken.vhdx")
+    assert lines[1].startswith("./disk.vhdx")
+    assert lines[2].startswith("└─ child.avhdx")
+    assert "newest leaf" in lines[2]
+    os.unlink("disk.vhdx")
+    code, found = answer(capsys, "tree", ".")
+    assert (found["orphan_count"], found["root_count"]) == (1, 2)
+    assert command(capsys, "tree", "nowhere")[0] == 64
+
+
+# ---- serve
+
+
+def test_serve_runs_a_program_and_ends_with_its_code(folder):
+    arguments = [sys.executable, "-m", "vhdxreader", "serve", "disk.vhdx", "--exec"]
+    done = subprocess.run([*arguments, 'echo "$uri"; exit 7'], capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 7
+    assert done.stdout.startswith("nbd+unix:///?socket=")
+    assert not os.path.exists(done.stdout.strip().removeprefix("nbd+unix:///?socket="))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_serve_ends_cleanly_on_signals(number, folder):
+    arguments = [sys.executable, "-m", "vhdxreader", "serve", "disk.vhdx", "child.avhdx", "--socket", "s"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=folder) as server:
+        names = [server.stdout.readline().strip() for _ in range(5)]
+        assert [name.partition("///")[2].partition("?")[0] for name in names] == [
+            "", "disk.vhdx", "disk.vhdx/partition1", "child.avhdx", "child.avhdx/partition1",
+        ]  # fmt: skip
+        server.send_signal(number)
+        assert server.wait(30) == 0
+    assert not (folder / "s").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_serve_used_wrongly(capsys):
+    for wrong in (["--bind", "0.0.0.0"], ["--socket", "s", "--port", "1"]):
+        assert command(capsys, "serve", "disk.vhdx", *wrong) == (64, "")
+    assert command(capsys, "serve", "broken.vhdx", "nowhere.vhdx", "--port", "0")[0] == 1
+
+
+# ---- mount
+
+
+@pytest.mark.witness
+def test_mount_in_the_background(folder, witness):
+    fusermount = witness("fusermount3")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("there is no /dev/fuse for this user")
+    (folder / "mnt").mkdir()
+    arguments = [sys.executable, "-m", "vhdxreader", "mount", ".", "mnt"]
+    try:
+        subprocess.run(
+            arguments, cwd=folder, check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(200):
+            if (folder / "mnt" / "disk.vhdx").exists():
+                break
+            time.sleep(0.05)
+        assert (folder / "mnt" / "child.avhdx" / "disk.raw").read_bytes() == CHILD.expected()
+        assert (folder / "mnt" / "disk.vhdx" / "partition1.raw").read_bytes() == IMAGE.expected(MB, 51200)
+    finally:
+        subprocess.run([fusermount, "-u", folder / "mnt"], capture_output=True, check=False)
+
+
+@pytest.mark.usefixtures("folder")
+def test_mount_says_at_once_what_is_wrong(folder, capsys):
+    (folder / "mnt").mkdir()
+    assert command(capsys, "mount", "disk.raw", "mnt") == (1, "")
+    assert command(capsys, "mount", "disk.vhdx", "nowhere") == (64, "")
