@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Literal, TypeAlias
 
 from ..disk.address_map import Extent
 from ..disk.partition_stream import PartitionStream
@@ -24,8 +24,10 @@ from ..files.writing import WholeFile, write_all, write_all_at
 from ..format.stamp import changed_error
 from .mapfile import mapfile
 from .steady import steady
+from .vhd import padded_size, vhd_footer
 
 Disk: TypeAlias = "VirtualDisk | PartitionStream"
+Format: TypeAlias = Literal["raw", "vhd"]
 Progress = Callable[[int, int], None]  # bytes done, and of all
 
 _STEP = 1 << 20  # what is read and written at once
@@ -40,6 +42,8 @@ def convert(
     disk: Disk,
     target: AnyPath | BinaryIO,
     *,
+    format: Format = "raw",  # as `open` has its `file`
+    exact: bool = False,
     overwrite: bool = False,
     sparse: bool = True,
     detect_zeroes: bool = False,
@@ -56,14 +60,19 @@ def convert(
     none. For a disk opened with `errors="zero"`, `lost_map` is the path of a GNU ddrescue mapfile to write, which is
     there before the target is.
 
+    With `format` "vhd" it is a fixed VHD: the disk, zeros up to whole megabytes as Azure wants them (with `exact` only
+    to whole sectors), and a footer.
+
     An image that is seen to change meanwhile is an error, and a file is not named then, unless `changing` allows it.
     `verify_source` reads the disk a second time and compares.
 
-    Raises what a read of the disk raises; `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
+    Raises what a read of the disk raises; `FileExistsError`, `shutil.SameFileError` and other `OSError`s;
+    `OverflowError` for a disk over 2,040 GiB as a VHD.
     """
+    end, footer = (disk.size, b"") if format == "raw" else _vhd_end(disk.size, exact)
     protected = {image.identity for image in disk.images}
     with (
-        _open_target(target, disk.size, protected, overwrite, sparse) as output,
+        _open_target(target, end + len(footer), protected, overwrite, sparse) as output,
         _open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours
         steady(disk, changing=changing),
     ):
@@ -71,8 +80,16 @@ def convert(
         _Copy(disk, output, detect_zeroes=detect_zeroes, progress=progress).run()
         if verify_source:
             _read_again(disk, output)
+        output.write_zeros(disk.size, end - disk.size)
+        output.write(memoryview(footer), end)
         if map_file is not None:
             write_all_at(map_file.fd, memoryview(mapfile(disk.size, disk.lost).encode()), 0)
+
+
+def _vhd_end(size: int, exact: bool) -> tuple[int, bytes]:
+    """Where the footer of a VHD begins, and the footer."""
+    end = padded_size(size, exact=exact)
+    return end, vhd_footer(end)
 
 
 class _Output(ABC):

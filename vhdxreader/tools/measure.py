@@ -9,13 +9,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from .. import spec
 from ..disk.virtual_disk import VirtualDisk
 from ..files.disk_usage import shared_bytes
 from ..plain_values import plain
-
-VHD_FOOTER = 512
-MAX_VHD_SIZE = 2040 << 30
+from .vhd import padded_size, vhd_footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +62,12 @@ def measure(disk: VirtualDisk, format: str = "raw") -> Measurement:  # as `open`
     Raises `ValueError` for another format, and `OverflowError` for a disk over 2,040 GiB as a VHD.
     """
     data = sum(extent.length for extent in disk.extents() if not extent.zero)
-    full = disk.size
-    if format == "vhd":
-        full = -(-full // spec.MB) * spec.MB
-        if full > MAX_VHD_SIZE:
-            raise OverflowError(f"a VHD has at most 2,040 GiB, the disk has {disk.size} bytes")
-    elif format != "raw":
+    if format not in ("raw", "vhd"):
         raise ValueError(f"format is {format!r}, expected 'raw' or 'vhd'")
-    footer = VHD_FOOTER if format == "vhd" else 0
+    full, footer = disk.size, 0
+    if format == "vhd":
+        full = padded_size(disk.size)
+        footer = len(vhd_footer(full))
     files = tuple(_file_use(image.name, image.path, image.file_size) for image in disk.images)
     return Measurement(format, disk.size, data + footer, full + footer, files)
 
