@@ -104,9 +104,9 @@ instances:
     value: |
       header_1.is_magic_ok and header_2.is_magic_ok
         ? (
-          header_2.sequence_high > header_1.sequence_high or (
-            header_2.sequence_high == header_1.sequence_high and
-            header_2.sequence_low > header_1.sequence_low
+          header_2.sequence_high.as<u4> > header_1.sequence_high.as<u4> or (
+            header_2.sequence_high.as<u4> == header_1.sequence_high.as<u4> and
+            header_2.sequence_low.as<u4> > header_1.sequence_low.as<u4>
           ) ? 2 : 1
         )
         : (header_1.is_magic_ok ? 1 : (header_2.is_magic_ok ? 2 : 0))
@@ -120,8 +120,7 @@ instances:
     if: current_header_number != 0
     doc: The header in force, as `current_header_number` says.
   current_region_table_number:
-    value: |
-      region_table_1.is_magic_ok ? 1 : (region_table_2.is_magic_ok ? 2 : 0)
+    value: 'region_table_1.is_magic_ok ? 1 : (region_table_2.is_magic_ok ? 2 : 0)'
     doc: |
       Which of the two region tables is in force: the first with the right
       signature; 0 if neither has it. A table whose checksum is wrong does not
@@ -134,24 +133,37 @@ instances:
     pos: current_header.ofs_log.as<s8>
     size: current_header.len_log
     type: log_region
-    if: current_header_number != 0
+    if: |
+      current_header_number != 0
+        ? current_header.ofs_log.as<s8> >= 0.as<s8> and
+          current_header.ofs_log.as<s8> <= _io.size.as<s8>
+        : false
     doc: |
       The log, whether there is anything to replay in it or not. There is, if
-      `log_guid` of the current header is not zero.
+      `log_guid` of the current header is not zero. None if it begins outside
+      the file.
     doc-ref: '[MS-VHDX] section 2.3'
     -webide-parse-mode: eager
   has_bat:
     value: |
       current_region_table_number != 0
-        ? current_region_table.search.has_bat
+        ? (
+          current_region_table.search.has_bat
+            ? current_region_table.search.bat.last.is_in_file
+            : false
+        )
         : false
-    doc: True if there is a block allocation table.
+    doc: True if there is a block allocation table that begins inside the file.
   has_metadata:
     value: |
       current_region_table_number != 0
-        ? current_region_table.search.has_metadata
+        ? (
+          current_region_table.search.has_metadata
+            ? current_region_table.search.metadata.last.is_in_file
+            : false
+        )
         : false
-    doc: True if there is a metadata region.
+    doc: True if there is a metadata region that begins inside the file.
   metadata:
     pos: current_region_table.search.metadata.last.ofs_region.as<s8>
     size: current_region_table.search.metadata.last.len_region
@@ -167,7 +179,7 @@ instances:
     value: metadata.virtual_disk_size.virtual_disk_size
     if: has_geometry
     doc: Size of the disk in bytes.
-  len_block:
+  len_payload_block:
     value: metadata.file_parameters.len_block
     if: has_geometry
     doc: Size of a payload block in bytes.
@@ -178,21 +190,21 @@ instances:
   has_parent:
     value: 'has_geometry ? metadata.file_parameters.has_parent : false'
     doc: True for a differencing disk.
-  ofs_bat:
+  ofs_bat_region:
     value: current_region_table.search.bat.last.ofs_region
     if: has_bat
     doc: Offset of the block allocation table in the file.
   block_allocation_table:
-    pos: ofs_bat.as<s8>
+    pos: ofs_bat_region.as<s8>
     type: |
       bat(
-        ofs_bat.as<u8>,
+        ofs_bat_region.as<u8>,
         virtual_disk_size.as<u8>,
-        len_block.as<u4>,
+        len_payload_block.as<u4>,
         logical_sector_size.as<u4>,
         has_parent
       )
-    if: has_bat and has_geometry
+    if: 'has_bat ? has_geometry : false'
     doc: Where each block of the disk is.
     doc-ref: '[MS-VHDX] section 2.5'
     -webide-parse-mode: eager
@@ -220,10 +232,7 @@ types:
       creator:
         -orig-id: Creator
         pos: 8
-        size: |
-          creator_units.last == 0
-            ? (creator_units.size.as<u4> * 2 - 2).as<u4>
-            : 512.as<u4>
+        size: 'creator_units.last == 0 ? ((creator_units.size.as<u4> - 1.as<u4>).as<u4> * 2.as<u4>).as<u4> : 512.as<u4>'
         type: str
         doc: |
           Name and version of the writer, for people only. May be anything,
@@ -233,7 +242,7 @@ types:
         pos: 8
         type: u2
         repeat: until
-        repeat-until: _ == 0 or _io.pos.as<s8> >= 520
+        repeat-until: _ == 0 or _io.pos.as<s8> >= 520.as<s8>
         doc: The code units of `creator`, with the zero that ends it, if any.
       raw_creator:
         pos: 8
@@ -383,6 +392,9 @@ types:
         -orig-id: Reserved
         type: b31
     instances:
+      is_in_file:
+        value: ofs_region.as<s8> >= 0.as<s8> and ofs_region.as<s8> <= _root._io.size.as<s8>
+        doc: True if the region begins inside the file.
       kind:
         value: |
           guid.raw == [
@@ -411,7 +423,7 @@ types:
         value: |
           num_entries.as<u4> > 2047.as<u4>
             ? 65520.as<s8>
-            : ((num_entries.as<s8> * 32).as<s8> + 16).as<s8>
+            : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 16.as<s8>).as<s8>
         doc: Where a search ends if nothing was found.
       bat:
         pos: 16
@@ -636,7 +648,7 @@ types:
         value: |
           num_entries.as<u4> > 2047.as<u4>
             ? 65536.as<s8>
-            : ((num_entries.as<s8> * 32).as<s8> + 32).as<s8>
+            : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 32.as<s8>).as<s8>
         doc: Where a search ends if nothing was found.
       file_parameters:
         pos: 32
@@ -720,17 +732,13 @@ types:
         type: b30
     instances:
       len_block_mib:
-        value: (len_block / 0x100000).as<u4>
+        value: (len_block.as<u4> / 0x100000.as<u4>).as<u4>
         doc: Size of a payload block in MiB.
       is_len_block_ok:
-        value: |
-          len_block.as<u4> >= 0x100000.as<u4> and
-          len_block.as<u4> <= 0x10000000.as<u4>
+        value: len_block.as<u4> >= 0x100000.as<u4> and len_block.as<u4> <= 0x10000000.as<u4>
         doc: True if the block size is within its limits.
       kind:
-        value: |
-          has_parent ? "differencing" :
-          (leave_block_allocated ? "fixed" : "dynamic")
+        value: 'has_parent ? "differencing" : (leave_block_allocated ? "fixed" : "dynamic")'
         doc: Name of the kind of disk.
   virtual_disk_size_item:
     -webide-representation: '{size_mib:dec} MiB'
@@ -745,12 +753,14 @@ types:
           (not of the block size), at most 64 TiB.
     instances:
       size_mib:
-        value: (virtual_disk_size / 0x100000.as<u8>).as<u8>
+        value: (virtual_disk_size.as<u8> / 0x100000.as<u8>).as<u8>
         doc: Size of the disk in MiB, rounded down.
       is_size_ok:
         value: |
           virtual_disk_size.as<s8> >= 0.as<s8> and
-          virtual_disk_size.as<s8> <= 0x4000000.as<s8> * 0x100000.as<s8>
+          virtual_disk_size.as<s8> <= (
+            0x4000000.as<s8> * 0x100000.as<s8>
+          ).as<s8>
         doc: True if the size is within its limit.
   virtual_disk_id_item:
     -webide-representation: '{virtual_disk_id}'
@@ -880,38 +890,30 @@ types:
       - id: ofs_bat
         type: u8
         doc: Offset of the table in the file.
-      - id: virtual_disk_size
+      - id: len_disk
         type: u8
         doc: Size of the disk in bytes.
       - id: len_block
         type: u4
         doc: Size of a payload block in bytes.
-      - id: logical_sector_size
+      - id: len_sector
         type: u4
         doc: Size of a logical sector in bytes.
-      - id: has_parent
+      - id: is_differencing
         type: bool
         doc: True for a differencing disk.
     instances:
       len_block_mib:
-        value: (len_block / 0x100000).as<u4>
+        value: (len_block.as<u4> / 0x100000.as<u4>).as<u4>
         doc: Size of a payload block in MiB.
       chunk_ratio:
-        value: (0x800000 / (len_block / logical_sector_size)).as<u4>
+        value: (0x800000.as<u4> / (len_block / len_sector).as<u4>).as<u4>
         doc: Number of payload blocks that one sector bitmap block covers.
       num_payload_blocks:
-        value: |
-          (
-            (virtual_disk_size + (len_block.as<u8> - 1).as<u8>).as<u8>
-              / len_block.as<u8>
-          ).as<u8>
+        value: ((len_disk + (len_block.as<u8> - 1.as<u8>).as<u8>).as<u8> / len_block.as<u8>).as<u8>
         doc: Number of payload blocks, the last of which may be partial.
       num_chunks:
-        value: |
-          (
-            (num_payload_blocks + (chunk_ratio.as<u8> - 1).as<u8>).as<u8>
-              / chunk_ratio.as<u8>
-          ).as<u8>
+        value: ((num_payload_blocks + (chunk_ratio.as<u8> - 1.as<u8>).as<u8>).as<u8> / chunk_ratio.as<u8>).as<u8>
         doc: |
           Number of chunks, which is also the number of sector bitmap blocks;
           at most 16384.
@@ -937,7 +939,7 @@ types:
         doc: Number of the first payload block, from 0.
       num_payload_blocks:
         value: |
-          (chunk_number + 1).as<u8> < _parent.num_chunks
+          (chunk_number + 1.as<u8>).as<u8> < _parent.num_chunks
             ? _parent.chunk_ratio.as<u8>
             : (_parent.num_payload_blocks - first_block).as<u8>
         doc: Number of payload blocks; fewer in the last chunk.
@@ -945,19 +947,17 @@ types:
         value: |
           (
             _parent.ofs_bat + (
-              (chunk_number * (_parent.chunk_ratio.as<u8> + 1).as<u8>).as<u8>
-                * 8
+              (chunk_number * (_parent.chunk_ratio.as<u8> + 1.as<u8>).as<u8>).as<u8>
+                * 8.as<u8>
             ).as<u8>
           ).as<u8>
         doc: Offset of the first payload entry in the file.
       ofs_sector_bitmap_entry:
-        value: (ofs_chunk + (_parent.chunk_ratio.as<u8> * 8).as<u8>).as<u8>
+        value: (ofs_chunk + (_parent.chunk_ratio.as<u8> * 8.as<u8>).as<u8>).as<u8>
         doc: Offset of the sector bitmap entry in the file.
         -webide-parse-mode: lazy
       has_sector_bitmap_entry:
-        value: |
-          _parent.has_parent or
-          (chunk_number + 1).as<u8> < _parent.num_chunks
+        value: _parent.is_differencing or (chunk_number + 1.as<u8>).as<u8> < _parent.num_chunks
         doc: |
           False if the table ends before the entry, as it may after the last
           chunk of a disk that is not differencing.
@@ -991,16 +991,16 @@ types:
         doc: Where on the disk the block begins.
       len_data:
         value: |
-          (_parent._parent.virtual_disk_size - ofs_disk).as<u8>
+          (_parent._parent.len_disk - ofs_disk).as<u8>
             < _parent._parent.len_block.as<u8>
-            ? (_parent._parent.virtual_disk_size - ofs_disk).as<u8>
+            ? (_parent._parent.len_disk - ofs_disk).as<u8>
             : _parent._parent.len_block.as<u8>
         doc: |
           Size of the block in bytes, up to the end of the disk: the last one
           may be larger than what is left of the disk.
       is_in_file:
         value: |
-          entry.file_offset_mb <= (_root._io.size / 0x100000).as<u8>
+          entry.file_offset_mb <= (_root._io.size.as<u8> / 0x100000.as<u8>).as<u8>
             ? (_root._io.size.as<u8> - entry.ofs_block).as<u8> >= len_data
             : false
         doc: |
@@ -1041,21 +1041,15 @@ types:
     instances:
       file_offset_mb:
         -orig-id: FileOffsetMB
-        value: |
-          (
-            (file_offset_mb_hi.as<u8> * 0x1000).as<u8>
-              + file_offset_mb_lo.as<u8>
-          ).as<u8>
+        value: ((file_offset_mb_hi.as<u8> * 0x1000.as<u8>).as<u8> + file_offset_mb_lo.as<u8>).as<u8>
         doc: Place of the block in the file in MiB.
       ofs_block:
-        value: (file_offset_mb * 0x100000).as<u8>
+        value: (file_offset_mb * 0x100000.as<u8>).as<u8>
         doc: |
           The same in bytes. Means something only if the block is present:
           writers leave old places in the entries of absent ones.
       is_present:
-        value: |
-          state == payload_state::fully_present or
-          state == payload_state::partially_present
+        value: state == payload_state::fully_present or state == payload_state::partially_present
         doc: True if the block, or part of it, is in this file.
       ofs_present:
         value: ofs_block
@@ -1077,9 +1071,7 @@ types:
         io: _root._io
         pos: entry.ofs_block.as<s8>
         size: 0x100000
-        if: |
-          entry.is_present and
-          entry.file_offset_mb < (_root._io.size / 0x100000).as<u8>
+        if: entry.is_present and entry.file_offset_mb < (_root._io.size.as<u8> / 0x100000.as<u8>).as<u8>
         doc: |
           Bit `b` (0 is the least significant) of byte `n` stands for logical
           sector `8 * n + b` of the chunk. None if the block is not present,
@@ -1111,14 +1103,10 @@ types:
     instances:
       file_offset_mb:
         -orig-id: FileOffsetMB
-        value: |
-          (
-            (file_offset_mb_hi.as<u8> * 0x1000).as<u8>
-              + file_offset_mb_lo.as<u8>
-          ).as<u8>
+        value: ((file_offset_mb_hi.as<u8> * 0x1000.as<u8>).as<u8> + file_offset_mb_lo.as<u8>).as<u8>
         doc: Place of the block in the file in MiB.
       ofs_block:
-        value: (file_offset_mb * 0x100000).as<u8>
+        value: (file_offset_mb * 0x100000.as<u8>).as<u8>
         doc: |
           The same in bytes. Means something only if the block is present:
           writers leave old places in the entries of absent ones.
@@ -1140,7 +1128,7 @@ types:
     doc-ref: '[MS-VHDX] section 2.3'
     instances:
       num_sectors:
-        value: (_io.size / 4096).as<u4>
+        value: (_io.size.as<u8> / 4096.as<u8>).as<u4>
         doc: Number of sectors.
       sectors:
         pos: 0
@@ -1232,16 +1220,12 @@ types:
         repeat-expr: header.num_descriptors
         doc: What is to be written where.
       num_descriptor_sectors:
-        value: |
-          (
-            ((header.num_descriptors.as<u8> * 32).as<u8> + 4159.as<u8>).as<u8>
-              / 4096.as<u8>
-          ).as<u8>
+        value: (((header.num_descriptors.as<u8> * 32.as<u8>).as<u8> + 4159.as<u8>).as<u8> / 4096.as<u8>).as<u8>
         doc: Number of sectors that header and descriptors fill.
       num_data_sectors:
         value: |
-          (header.len_entry / 4096).as<u8> > num_descriptor_sectors
-            ? ((header.len_entry / 4096).as<u8> - num_descriptor_sectors).as<u8>
+          (header.len_entry.as<u8> / 4096.as<u8>).as<u8> > num_descriptor_sectors
+            ? ((header.len_entry.as<u8> / 4096.as<u8>).as<u8> - num_descriptor_sectors).as<u8>
             : 0.as<u8>
         doc: Number of data sectors that the entry has room for.
       data_sectors:
@@ -1315,10 +1299,7 @@ types:
         doc: The high half of `sequence_number`, exact in every language.
         -webide-parse-mode: eager
       session:
-        value: |
-          log_guid.raw == _root.current_header.log_guid.raw
-            ? "current"
-            : "other"
+        value: 'log_guid.raw == _root.current_header.log_guid.raw ? "current" : "other"'
         doc: |
           Whether the log GUID is that of the current header, without which an
           entry does not count.
@@ -1332,9 +1313,7 @@ types:
         size: 4
         doc: Signature of the descriptor.
       kind:
-        value: |
-          magic == [0x7a, 0x65, 0x72, 0x6f] ? "zero" :
-          (magic == [0x64, 0x65, 0x73, 0x63] ? "data" : "unknown")
+        value: 'magic == [0x7a, 0x65, 0x72, 0x6f] ? "zero" : (magic == [0x64, 0x65, 0x73, 0x63] ? "data" : "unknown")'
         doc: Name of the kind of descriptor.
       body:
         pos: 0
@@ -1414,9 +1393,7 @@ types:
         io: _root._io
         pos: ofs_file.as<s8>
         size: 4096
-        if: |
-          ofs_file.as<s8> >= 0.as<s8> and
-          ofs_file.as<s8> <= (_root._io.size.as<s8> - 4096).as<s8>
+        if: ofs_file.as<s8> >= 0.as<s8> and ofs_file.as<s8> <= (_root._io.size.as<s8> - 4096.as<s8>).as<s8>
         doc: The bytes of the file that are to be replaced, if it has them.
   log_data_sector:
     -webide-representation: 'sequence number {sequence_high}:{sequence_low}'
@@ -1446,11 +1423,7 @@ types:
         value: magic == [0x64, 0x61, 0x74, 0x61]
         doc: True if the signature is right.
       sequence_number:
-        value: |
-          (
-            ((sequence_high.as<u8> * 0x10000).as<u8> * 0x10000).as<u8>
-              + sequence_low.as<u8>
-          ).as<u8>
+        value: (((sequence_high.as<u8> * 0x10000.as<u8>).as<u8> * 0x10000.as<u8>).as<u8> + sequence_low.as<u8>).as<u8>
         doc: The two halves put together.
 enums:
   payload_state:

@@ -169,4 +169,3 @@ BUILT = {
 }
 BUILT["fixed_4k"] = lambda: fixed(3 * MB, {1: full(b"x")}, sector_size=4096, physical_sector_size=4096)
 BUILT["empty_disk"] = lambda: dynamic(0)
-REAL = ("swap", "vhdx-log-replay", "iotest-dynamic-1G")

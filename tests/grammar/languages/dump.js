@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// node dump.js GRAMMAR.json IMAGE: what dump.py does, with the JavaScript parser. The format is described there.
+// node dump.js FIELDS IMAGE: what dump.py does, with the JavaScript parser. The format is described there.
 // Numbers above 2^53 are rounded, as JavaScript has them.
 'use strict';
 const fs = require('fs');
@@ -7,46 +7,73 @@ const path = require('path');
 const KaitaiStream = require('kaitai-struct/KaitaiStream');
 const { Vhdx } = require(path.join(__dirname, '..', '..', '..', 'generated', 'javascript', 'Vhdx.js'));
 
+const [fieldsFile, image] = process.argv.slice(2);
 const pascal = (name) => name.split('_').map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
 const camel = (name) => pascal(name).replace(/^./, (first) => first.toLowerCase());
 
-function fieldsByClass(spec) {
-  const types = { [spec.meta.id]: spec, ...spec.types };
-  return Object.fromEntries(Object.entries(types).map(([name, type]) => [
-    pascal(name),
-    [...[...(type.params || []), ...(type.seq || [])].map((field) => field.id), ...Object.keys(type.instances || {})],
-  ]));
+const fields = {};
+for (const line of fs.readFileSync(fieldsFile, 'ascii').trim().split('\n')) {
+  const [type, name] = line.split(' ');
+  (fields[pascal(type)] ||= []).push(name);
+}
+const bytes = fs.readFileSync(image);
+const data = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
+const failed = new Set();
+
+class FailedError extends Error {}
+
+function linesOf(name) {
+  for (;;) {
+    try {
+      const lines = [];
+      field(new Vhdx(new KaitaiStream(data)), name, '', lines);
+      return lines;
+    } catch (error) {
+      if (!(error instanceof FailedError)) throw error;
+      failed.add(error.message);
+    }
+  }
 }
 
-function* dump(value, where, fields) {
+function field(owner, name, where, lines) {
+  where = `${where}/${name}`;
+  if (failed.has(where)) {
+    lines.push(`${where} error`);
+    return;
+  }
+  let value;
+  try {
+    value = owner[camel(name)];
+  } catch (error) {
+    throw new FailedError(where);
+  }
+  dump(value, where, lines);
+}
+
+function dump(value, where, lines) {
   if (Array.isArray(value)) {
-    yield `${where} = ${value.length} items`;
+    lines.push(`${where} = ${value.length} items`);
     for (let i = 0; i < value.length; i++) {
       if (value.length > 5000 && i === 4) i = value.length - 4;
-      yield* dump(value[i], `${where}[${i}]`, fields);
+      dump(value[i], `${where}[${i}]`, lines);
     }
   } else if (typeof value === 'object' && !(value instanceof Uint8Array)) {
-    for (const name of fields[value.constructor.name]) {
-      let child;
-      try {
-        child = value[camel(name)];
-      } catch (error) {
-        yield `${where}/${name} error`;
-        continue;
-      }
-      yield* dump(child, `${where}/${name}`, fields);
-    }
+    for (const name of fields[value.constructor.name]) field(value, name, where, lines);
   } else {
-    yield value === undefined ? `${where} none` : `${where} = ${plain(value)}`;
+    lines.push(value === undefined ? `${where} none` : `${where} = ${plain(value)}`);
   }
 }
 
 function plain(value) {
   if (typeof value === 'number') return BigInt(value).toString(); // String() would write large ones as 1e+21
-  if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'boolean') return String(value);
+  if (typeof value === 'string') return `"${[...value].map(character).join('')}"`;
   const text = value.length <= 64 ? Buffer.from(value).toString('hex') : adler32(value);
   return `${value.length} bytes ${text}`;
+}
+
+function character(text) {
+  return text >= ' ' && text <= '~' && text !== '"' && text !== '\\' ? text : `\\u{${text.codePointAt(0).toString(16)}}`;
 }
 
 function adler32(bytes) {
@@ -60,8 +87,4 @@ function adler32(bytes) {
   return b * 65536 + a;
 }
 
-const [grammar, image] = process.argv.slice(2);
-const data = fs.readFileSync(image);
-const stream = new KaitaiStream(data.buffer.slice(data.byteOffset, data.byteOffset + data.length));
-const lines = [...dump(new Vhdx(stream), '', fieldsByClass(JSON.parse(fs.readFileSync(grammar, 'utf8'))))];
-process.stdout.write(lines.join('\n') + '\n');
+for (const name of fields.Vhdx) process.stdout.write(linesOf(name).map((line) => `${line}\n`).join(''));
