@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from vhdxreader.format.rules import RULES, Effect, Rule
+from vhdxreader.format.salvage_rules import SALVAGE, Salvage
 
 _TITLES = {
     "identifier": "File type identifier",
@@ -40,6 +41,10 @@ What a breach does is one of three things. The image is *refused at opening*, wi
 and there is an *error when the data is read* that is affected, and only then. Or it is only a *finding*. `vhdxreader
 check` lists all of them as findings: of severity ERROR where data is lost or cannot be trusted, WARNING where somebody
 should know, INFO where nobody needs to act.
+
+The last column says what a salvaging read gives (`errors="zero"`, `--salvage`) of an image that breaks the rule. What
+is lost is listed in `disk.lost`, what is in the file but not proven to be in its place in `disk.doubtful`; what is in
+neither is right.
 """
 
 
@@ -65,13 +70,18 @@ def _prefix(rule: Rule) -> str:
 
 def _table(title: str, rules: list[Rule]) -> str:
     rows = "".join(_row(rule) for rule in rules)
-    return f"\n## {title}\n\n| rule | section | severity | what must be | a breach | means |\n{'| --- ' * 6}|\n{rows}"
+    head = "| rule | section | severity | what must be | a breach | means | salvage gives |"
+    return f"\n## {title}\n\n{head}\n{'| --- ' * 7}|\n{rows}"
 
 
 def _row(rule: Rule) -> str:
     effect = rule.effect.value if rule.effect is Effect.NOTE else f"{rule.effect.value}: {_error(rule)}"
-    cells = (f"`{rule.id}`", rule.section, rule.severity.name, rule.must, effect, rule.means)
+    cells = (f"`{rule.id}`", rule.section, rule.severity.name, rule.must, effect, rule.means, _salvage(rule))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+def _salvage(rule: Rule) -> str:
+    return SALVAGE.get(rule.id, Salvage.ALL).value
 
 
 def _error(rule: Rule) -> str:

@@ -15,7 +15,7 @@ from .disk.address_map import Extent, Kind
 from .disk.chain import Chain, open_chain
 from .disk.image import VhdxImage
 from .disk.opening import is_vhdx, open
-from .disk.salvage import Lost
+from .disk.salvage import DamagedRange, Doubtful, Lost
 from .disk.virtual_disk import VirtualDisk
 from .errors import (
     CorruptImageError,
@@ -96,9 +96,11 @@ __all__ = [
     "Comparison",
     "Copy",
     "CorruptImageError",
+    "DamagedRange",
     "DifferingRange",
     "DirtyLogError",
     "DiskType",
+    "Doubtful",
     "DumpNode",
     "ExaminedEntry",
     "Extent",

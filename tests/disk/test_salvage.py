@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 from itertools import pairwise
@@ -9,16 +10,22 @@ from itertools import pairwise
 import pytest
 from builder import (
     GB,
+    IS_REQUIRED,
     KB,
     LOG_GUID,
     MB,
     TB,
+    Data,
     Image,
+    Item,
     Log,
+    Region,
     bat_entry,
     differencing,
+    dirty,
     dynamic,
     full,
+    hide,
     partial,
     reserved,
     with_log,
@@ -26,10 +33,20 @@ from builder import (
 )
 
 import vhdxreader
-from vhdxreader import CorruptImageError, DirtyLogError, ParentNotFoundError, TruncatedImageError, VhdxError
+from vhdxreader import (
+    CorruptImageError,
+    DirtyLogError,
+    Geometry,
+    NotVhdxError,
+    ParentMismatchError,
+    ParentNotFoundError,
+    Severity,
+    TruncatedImageError,
+    UnreadableError,
+    VhdxError,
+)
 from vhdxreader.cli.app import run
-from vhdxreader.disk.salvage import LostRanges
-from vhdxreader.format.rules import breach
+from vhdxreader.disk.salvage import DamagedRanges, Lost
 
 SIZE = 6 * MB
 
@@ -161,28 +178,298 @@ def test_damage_in_the_parent_names_its_depth():
         assert "parent" in disk.lost[0].reason
 
 
-def test_what_is_refused_stays_refused():
+def test_where_nothing_can_be_had_one_line_says_what_is_missing():
+    for image in (dynamic(4 * MB).truncate(2 * MB), dynamic(4 * MB, without={"virtual_disk_size"})):
+        with pytest.raises(CorruptImageError, match="give the geometry"):
+            salvaged(image)
+    with pytest.raises(NotVhdxError):
+        salvaged(dynamic(4 * MB).truncate(3))
+    with pytest.raises(DirtyLogError, match="asked"):
+        salvaged(with_log(dynamic(4 * MB), Log(guid=LOG_GUID)), log="refuse")
+
+
+def whole(image: Image, **how) -> list[tuple[int, int, str]]:
+    """All of the disk is right; what is doubtful of it."""
+    with salvaged(image, **how) as disk:
+        assert disk.read() == image.expected()
+        assert disk.lost == ()
+        assert any(finding.severity is Severity.ERROR for finding in disk.image.findings)
+        return [(entry.disk_offset, entry.length, entry.rule) for entry in disk.doubtful]
+
+
+def sound(**more) -> Image:
+    return dynamic(SIZE, **{"blocks": {0: full(), 3: full()}, **more})
+
+
+def test_headers_that_agree_need_no_checksum():
+    """As one writer left them in images in the wild."""
+    image = sound()
+    image.patch("header1.data_write_guid", image.data_write_guid)
+    assert whole(image.flip(64 * KB + 4).flip(128 * KB + 4)) == []
+
+
+def test_headers_that_disagree_and_a_log_that_tells():
+    stale, updates = hide(sound(), (sound().bat_offset, 4 * KB))
+    image = dirty(stale, updates)
+    image.patch("header1.log_guid", bytes(16)).flip(64 * KB + 4).flip(128 * KB + 4)
+    assert whole(image) == []
+
+
+def test_headers_that_disagree_with_nothing_that_tells():
+    image = sound().flip(64 * KB + 4).flip(128 * KB + 4)
+    assert whole(image) == [(0, SIZE, "header.unproven")]
+    image = sound(sequence_numbers=(8, 8)).patch("header2.data_write_guid", bytes(16)).fix_checksums("header2")
+    assert whole(image) == [(0, SIZE, "header.unproven")]
+
+
+def test_identifier_of_zeros():
+    assert whole(sound().patch(0, bytes(512))) == []
+
+
+def test_region_tables_that_agree_need_no_checksum():
+    assert whole(sound(overrides={"region.checksum": 7})) == []
+
+
+def test_region_table_that_leads_to_metadata():
+    image = sound(overrides={"region.checksum": 7, "region1.metadata.file_offset": 5 * MB})
+    assert whole(image) == []
+    image = sound(overrides={"region.checksum": 7, "region2.metadata.length": 5 * MB})
+    assert whole(image) == [(0, SIZE, "region_table.unproven")]
+
+
+def test_bat_region_that_is_too_small():
+    image = dynamic(200 * GB, {0: full(), 150_000: full()}, overrides={"region.bat.length": MB})
+    with salvaged(image) as disk:
+        assert disk.pread(MB, 0) == image.expected(0, MB)
+        there = 131072 - 131072 // 4097
+        disk.pread(4 * MB, (there - 2) * MB)
+        disk.pread(MB, 150_000 * MB)
+        assert lost(disk) == [(there * MB, 2 * MB, "bat.too_small"), (150_000 * MB, MB, "bat.too_small")]
+        errors = [extent for extent in disk.extents() if extent.kind == "error"]
+        assert (errors[0].disk_offset, errors[-1].disk_offset + errors[-1].length) == (there * MB, disk.size)
+        assert len(errors) < 30
+        assert disk.doubtful == ()
+
+
+def test_disk_size_that_is_no_multiple_of_the_sector():
+    image = sound(overrides={"virtual_disk_size.size": SIZE - 5})
+    with salvaged(image) as disk:
+        assert disk.read() == image.expected()[:-5]
+        assert disk.lost == disk.doubtful == ()
+
+
+def test_unknown_things_that_are_required_make_all_doubtful():
+    image = sound(extra_items=[Item("mine", LOG_GUID, b"x", IS_REQUIRED)])
+    assert whole(image) == [(0, SIZE, "item.unknown_required")]
+    image = sound(extra_regions=[Region("mine", LOG_GUID, required=1)])
+    assert whole(image) == [(0, SIZE, "region.unknown_required")]
+
+
+def test_log_that_is_ignored_makes_doubtful_what_it_changes():
+    good = sound()
+    stale, updates = hide(good, (good.block_offset[0] + 8 * KB, 4 * KB))
+    entry = int.to_bytes(2 << 0, 8, "little")  # block 3: ZERO
+    page = bytearray(good.file.read(good.bat_offset, 4 * KB))
+    page[24:32] = entry
+    image = dirty(stale, [*updates, Data(good.bat_offset, bytes(page))])
+    with salvaged(image, log="ignore") as disk:
+        disk.read()
+        assert disk.lost == ()
+        assert [(d.disk_offset, d.length, d.rule) for d in disk.doubtful] == [
+            (8 * KB, 4 * KB, "log.ignored"),
+            (3 * MB, MB, "log.ignored"),
+        ]
+
+
+def test_log_that_is_ignored_or_cannot_be_replayed_makes_all_doubtful():
+    image = with_log(sound(), Log(guid=LOG_GUID))
+    assert whole(image) == [(0, SIZE, "log.no_sequence")]
+    assert whole(image, log="ignore") == [(0, SIZE, "log.ignored")]
+
+
+def test_flushed_file_offset_behind_the_end():
+    """Replayed; what the file lacks is lost, and all else is right."""
+    good = sound(block_order=[("block", 0), ("block", 3)])
+    stale, updates = hide(good, (good.bat_offset, 4 * KB))
+    image = dirty(stale, updates).truncate(good.block_offset[3] + 100)
     with pytest.raises(TruncatedImageError):
-        salvaged(dynamic(4 * MB).truncate(2 * MB))
-    with pytest.raises(CorruptImageError):
-        salvaged(dynamic(4 * MB).flip(64 * KB + 9).flip(128 * KB + 9))
-    with pytest.raises(DirtyLogError):
-        salvaged(with_log(dynamic(4 * MB), Log(guid=LOG_GUID)))
-    with pytest.raises(ParentNotFoundError):
-        salvaged(child_of(dynamic(SIZE)), parents=lambda _: None)
+        vhdxreader.open(image.open())
+    with salvaged(image) as disk:
+        assert disk.read() == good.expected(0, 3 * MB + 100).ljust(SIZE, b"\0")
+        assert lost(disk) == [(3 * MB + 100, MB - 100, "payload.past_end")]
+        assert disk.doubtful == ()
 
 
-def test_a_failing_medium_is_no_damage_of_the_image():
-    class Failing(type(broken().open())):
+def test_partially_present_block_without_a_parent():
+    image = sound(blocks={0: full(), 3: partial([0, 5])})
+    with salvaged(image) as disk:
+        data = disk.read()
+        assert lost(disk) == []
+        assert [(d.disk_offset, d.length, d.rule) for d in disk.doubtful] == [(3 * MB, MB, "payload.partially_present")]
+        assert data[3 * MB :][:MB] == image.file.read(image.block_offset[3], MB)
+
+
+def test_blocks_that_share_space_are_doubtful():
+    blocks = {0: full(b"a", file_offset=8 * MB), 1: full(), 2: full(b"a", file_offset=8 * MB)}
+    with salvaged(sound(blocks=blocks)) as disk:
+        disk.read()
+        assert [(d.disk_offset, d.length, d.rule) for d in disk.doubtful] == [
+            (0, MB, "block.shared"),
+            (2 * MB, MB, "block.shared"),
+        ]
+
+
+GEOMETRY = Geometry(SIZE, MB, 512, has_parent=False)
+
+
+def test_geometry_for_metadata_that_are_gone():
+    image = sound()
+    broken = image.copy().patch(image.metadata_offset, bytes(64 * KB))
+    assert whole(broken, geometry=GEOMETRY) == [(0, SIZE, "metadata.given")]
+    with pytest.raises(ValueError, match="say it"):
+        salvaged(image, geometry=GEOMETRY)
+    with pytest.raises(ValueError, match="errors"):
+        vhdxreader.open(image.open(), geometry=GEOMETRY)
+
+
+def test_geometry_of_a_child():
+    parent = dynamic(SIZE, blocks={0: full(), 5: full()})
+    image = child_of(parent)
+    broken = image.copy().patch(image.metadata_offset, bytes(64 * KB))
+    geometry = Geometry(SIZE, MB, 512, has_parent=True)
+    with salvaged(broken, geometry=geometry) as disk:
+        data = disk.read()
+        assert (0, MB, "parent.absent") in lost(disk)
+        assert data[MB : 2 * MB] == image.expected(MB, MB)
+    assert whole(broken, geometry=geometry, parent=parent.open())
+
+
+def test_a_parent_that_is_missing_or_does_not_match_is_lost():
+    parent = dynamic(SIZE, blocks={0: full()})
+    image = child_of(parent)
+    other = dynamic(SIZE, name="other").open()
+    for how, rule in (({"parents": lambda _: None}, "parent.not_found"), ({"parent": other}, "parent.mismatch")):
+        with salvaged(image, **how) as disk:
+            disk.read()
+            assert {entry.rule for entry in disk.lost} == {"parent.absent"}
+            assert disk.doubtful == ()
+            assert rule in {finding.rule for finding in disk.image.findings}
+    with pytest.raises(ParentMismatchError):
+        vhdxreader.open(image.open(), parent=other)
+
+
+@pytest.mark.parametrize("errors", ["raise", "zero"])
+def test_a_parent_that_does_not_match_can_be_asked_for(errors):
+    parent = dynamic(SIZE, blocks={0: full()})
+    image = child_of(parent)
+    other = dynamic(SIZE, blocks={0: full()}, name="other")
+    with vhdxreader.open(image.open(), parent=other.open(), ignore_mismatch=True, errors=errors) as disk:
+        assert disk.pread(MB, MB) == image.expected(MB, MB)
+        assert disk.doubtful == ()
+        assert disk.pread(MB, 0) == other.expected(0, MB)
+        assert [(d.disk_offset, d.length, d.depth) for d in disk.doubtful] == [(0, MB, 1)]
+        assert "parent.mismatch" in {f.rule for f in disk.image.findings if f.severity is Severity.ERROR}
+
+
+def test_lost_bytes_are_filled_with_a_pattern():
+    with salvaged(broken(), fill=b"LOST SECTOR\n") as disk:
+        data = disk.read()
+        assert data[:MB] == broken().expected(0, MB)
+        for entry in disk.lost:
+            pattern = (b"LOST SECTOR\n" * (entry.end // 12 + 1))[entry.disk_offset : entry.end]
+            assert data[entry.disk_offset : entry.end] == pattern
+        assert disk.pread(100, MB + 5) == data[MB + 5 :][:100]
+    with pytest.raises(ValueError, match="empty"):
+        salvaged(broken(), fill=b"")
+
+
+# ---- bad sectors
+
+
+def failing(image: Image, *sectors: int):
+    """The image on a medium that does not give these sectors of 512 bytes."""
+
+    class Failing(type(image.open())):
         def readinto(self, buffer):
-            if len(buffer) == 700:
-                raise OSError(5, "bad place")
+            if any(self.tell() < (n + 1) * 512 and n * 512 < self.tell() + len(buffer) for n in sectors):
+                raise OSError(errno.EIO, "bad sector")
             return super().readinto(buffer)
 
-    disk = vhdxreader.open(Failing(broken().file), errors="zero")
-    with pytest.raises(OSError, match="bad place"):
-        disk.pread(700, 0)
-    assert disk.lost == ()
+    return Failing(image.file)
+
+
+def test_bad_sectors_of_a_payload_block_are_lost_alone():
+    image = sound()
+    first = image.block_offset[0] // 512
+    medium = failing(image, first + 3, first + 4, first + 2047)
+    with vhdxreader.open(medium) as disk:
+        with pytest.raises(UnreadableError) as caught:
+            disk.pread(512, 3 * 512)
+        assert (caught.value.file_offset, caught.value.errno) == (image.block_offset[0] + 3 * 512, errno.EIO)
+        assert disk.pread(3 * 512, 0) == image.expected(0, 3 * 512)
+    with vhdxreader.open(medium, errors="zero", fill=b"?") as disk:
+        data = disk.read()
+        assert lost(disk) == [(3 * 512, 1024, "file.unreadable"), (2047 * 512, 512, "file.unreadable")]
+    for n in range(SIZE // 512):
+        wanted = b"?" * 512 if n in (3, 4, 2047) else image.expected(n * 512, 512)
+        assert data[n * 512 : (n + 1) * 512] == wanted
+
+
+def test_bad_sector_of_the_bat_concerns_its_blocks_alone():
+    image = dynamic(200 * MB, {0: full(), 63: full(), 64: full(), 128: full()})
+    medium = failing(image, image.bat_offset // 512 + 1)
+    with vhdxreader.open(medium) as disk:
+        assert disk.pread(MB, 63 * MB) == image.expected(63 * MB, MB)
+        with pytest.raises(UnreadableError) as caught:
+            disk.pread(1, 64 * MB)
+        assert caught.value.file_offset == image.bat_offset + 512
+    with vhdxreader.open(medium, errors="zero") as disk:
+        data = disk.read()
+        assert lost(disk) == [(64 * MB, 64 * MB, "file.unreadable")]
+    assert data[: 64 * MB] == image.expected(0, 64 * MB)
+    assert data[128 * MB :] == image.expected(128 * MB)
+
+
+def test_bad_sector_of_a_sector_bitmap():
+    parent = dynamic(8 * MB, {0: full(), 2: full(), 3: full(), 7: full()})
+    image = differencing(8 * MB, {n: partial([0, 9]) for n in range(8)}, parent=parent)
+    medium = failing(image, image.bitmap_offset[0] // 512 + 1)
+    with vhdxreader.open(medium, parent=parent.open(), errors="zero") as disk:
+        data = disk.read()
+        assert lost(disk) == [(2 * MB, 2 * MB, "file.unreadable")]
+    assert data[: 2 * MB] == image.expected(0, 2 * MB)
+    assert data[4 * MB :] == image.expected(4 * MB)
+
+
+def test_bad_sectors_of_structures_of_which_there_are_two():
+    image = sound()
+    bad = [64 * KB // 512, 192 * KB // 512 + 3]
+    with vhdxreader.open(failing(image, *bad)) as disk:
+        assert disk.read() == image.expected()
+        assert {finding.rule for finding in disk.image.findings} == {"header.unreadable", "region_table.unreadable"}
+
+
+@pytest.mark.parametrize("place", ["header", "table", "items", "log", "beginning"])
+def test_check_goes_on_behind_bad_sectors(place):
+    image = dirty(sound(item_offsets={"virtual_disk_id": 128 * KB}), [])
+    places = {
+        "header": [64 * KB, 128 * KB],
+        "table": [192 * KB + 1024, 256 * KB + 2048],
+        "items": [image.item_offset["virtual_disk_id"]],
+        "log": [image.log_offset + 8 * KB],
+        "beginning": [0],
+    }
+    medium = failing(image, *(at // 512 for at in places[place]))
+    report = vhdxreader.check(medium)
+    assert report.worst is (Severity.WARNING if place == "items" else Severity.ERROR)
+    assert report.payload_blocks == 6
+    if place != "items":
+        with pytest.raises((UnreadableError, CorruptImageError)):
+            vhdxreader.open(medium)
+    with vhdxreader.open(medium, errors="zero") as disk:
+        data = disk.read()
+        assert data == image.expected() or disk.lost
+        assert bool(disk.doubtful) == (place in ("header", "log"))
 
 
 def test_threads_lose_the_same():
@@ -204,14 +491,14 @@ def test_threads_lose_the_same():
 # ---- the list itself
 
 
-def add(ranges: LostRanges, offset: int, length: int, rule: str = "payload.state", depth: int = 0) -> None:
-    ranges.add(offset, length, depth, breach(rule, f"at {offset}"))
+def add(ranges: DamagedRanges, offset: int, length: int, rule: str = "payload.state", depth: int = 0) -> None:
+    ranges.add(offset, length, depth, rule, f"at {offset}")
 
 
 def test_ranges_against_a_set_of_bytes():
     rng = random.Random(5)
     for _ in range(300):
-        ranges, wanted = LostRanges(), set()
+        ranges, wanted = DamagedRanges(Lost), set()
         for _ in range(rng.randrange(1, 30)):
             offset, length = rng.randrange(100), rng.randrange(1, 12)
             add(ranges, offset, length)
@@ -222,7 +509,7 @@ def test_ranges_against_a_set_of_bytes():
 
 
 def test_neighbours_of_another_rule_or_file_stay_apart():
-    ranges = LostRanges()
+    ranges = DamagedRanges(Lost)
     add(ranges, 0, 10)
     add(ranges, 10, 10, "payload.overlap")
     add(ranges, 20, 10, "payload.overlap", depth=1)
@@ -237,7 +524,7 @@ def test_neighbours_of_another_rule_or_file_stay_apart():
 def test_many_ranges_are_bounded_and_still_cover_all(monkeypatch):
     monkeypatch.setattr("vhdxreader.disk.salvage._MAX_RANGES", 50)
     rng = random.Random(6)
-    ranges, wanted = LostRanges(), set()
+    ranges, wanted = DamagedRanges(Lost), set()
     for offset in rng.sample(range(0, 100_000, 3), 1000):
         add(ranges, offset, 1)
         wanted.add(offset)

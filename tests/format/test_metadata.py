@@ -225,13 +225,18 @@ CASES = [
     ),
     *[
         Case(
-            "virtual_disk_size.value",
+            rule,
             lambda size=size: broken(virtual_disk_size__size=size),
             REFUSED,
             at=item("virtual_disk_size"),
             says=str(size),
         )
-        for size in (1, 513, 64 * TB + 512, (1 << 64) - 512)
+        for rule, size in (
+            ("virtual_disk_size.value", 1),
+            ("virtual_disk_size.value", 513),
+            ("virtual_disk_size.limit", 64 * TB + 512),
+            ("virtual_disk_size.limit", (1 << 64) - 512),
+        )
     ],
     Case(
         "virtual_disk_size.value",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,7 @@ from builder.layout import BAT_GUID
 import vhdxreader
 from vhdxreader.errors import Severity, VhdxError
 from vhdxreader.format.rules import RULES, Effect
+from vhdxreader.format.salvage_rules import SALVAGE, Salvage
 
 HEADER1, HEADER2, TABLE1, TABLE2 = (n * 64 * KB for n in (1, 2, 3, 4))
 LOG, METADATA, BAT = MB, 2 * MB, 3 * MB
@@ -136,7 +138,16 @@ def fails(rule: str, make: Callable[[], Image], at: int | None, *also: str, **mo
     return checked(rule, make, at, *also, read=rule, **more)
 
 
-ERROR_NOTES = {"log.ignored", "block.shared"}  # what is read cannot be trusted, but it is read
+ERROR_NOTES = {  # what is read cannot be trusted, but it is read
+    *("log.ignored", "block.shared", "header.unproven", "region_table.unproven", "metadata.given")
+}
+
+
+def same_headers() -> Image:
+    """A clean image whose older header says nothing else than the current one."""
+    image = disk()
+    return image.patch("header1.data_write_guid", image.data_write_guid).fix_checksums("header1")
+
 
 HEADER_CASES = [
     refused("identifier.damaged", lambda: disk().patch(0, b"vhdxfilf"), 0),
@@ -152,7 +163,9 @@ HEADER_CASES = [
     noted("header.unreadable", disk, HEADER1, file=unreadable(HEADER1 + 600)),
     noted("header.signature", lambda: disk().patch("header1.signature", b"heaD"), HEADER1),
     noted("header.checksum", lambda: disk().flip(HEADER1 + 4095), HEADER1),
-    refused("header.none_valid", lambda: disk().flip(HEADER1 + 9).flip(HEADER2 + 9), HEADER1, "header.checksum"),
+    refused(
+        "header.none_valid", lambda: same_headers().flip(HEADER1 + 9).flip(HEADER2 + 9), HEADER1, "header.checksum"
+    ),
     refused(
         "header.both_truncated",
         lambda: cut(disk(), 60 * KB),
@@ -163,6 +176,13 @@ HEADER_CASES = [
         "header.same_sequence",
         lambda: disk(sequence_numbers=(8, 8)).patch("header1.file_write_guid", LOG_GUID).fix_checksums("header1"),
         HEADER1,
+    ),
+    refused(
+        "header.unproven",
+        lambda: disk().flip(HEADER1 + 40).flip(HEADER2 + 9),
+        HEADER1,
+        *("header.checksum", "header.none_valid"),
+        by="header.none_valid",
     ),
     noted("header.identical", lambda: disk(sequence_numbers=(8, 8)), HEADER2),
     refused("header.version", lambda: disk(overrides={"header.version": 2}), HEADER2),
@@ -192,6 +212,7 @@ LOG_CASES = [
         Case(logged, LOG, frozenset({"log.ignored"}), frozenset({"log.replayed"}), options={"log": "ignore"}),
         id="log.ignored",
     ),
+    refused("log.unreadable", logged, LOG, file=unreadable(LOG + 69 * KB)),
     refused("log.no_sequence", lambda: with_log(disk(), Log(guid=LOG_GUID)), LOG),
     refused("log.flushed_file_offset", lambda: logged((0, LogEntry(1, flushed=99 * MB))), 6 * MB, "log.replayed"),
     refused(
@@ -234,13 +255,23 @@ REGION_CASES = [
     noted("region_table.signature", lambda: disk().patch("region1.signature", b"regI"), TABLE1),
     noted("region_table.checksum", lambda: disk().flip(TABLE2 + 60 * KB), TABLE2),
     refused(
-        "region_table.none_valid", lambda: disk().flip(TABLE1 + 20).flip(TABLE2 + 20), TABLE1, "region_table.checksum"
+        "region_table.none_valid",
+        lambda: disk().flip(TABLE1 + 40 * KB).flip(TABLE2 + 40 * KB),
+        TABLE1,
+        "region_table.checksum",
     ),
     refused(
         "region_table.both_truncated",
         lambda: cut(disk(), 200 * KB),
         TABLE1,
         *("file.size", "header.log_location_unused", "region_table.truncated"),
+    ),
+    refused(
+        "region_table.unproven",
+        lambda: disk(overrides={"region.checksum": 1, "region2.bat.file_offset": 4 * MB}),
+        TABLE1,
+        *("region_table.checksum", "region_table.none_valid"),
+        by="region_table.none_valid",
     ),
     noted("region_table.differ", lambda: disk(overrides={"region2.bat.required": 0}), TABLE2),
     refused("region_table.entry_count", lambda: disk(overrides={"region.entry_count": 2048}), TABLE1),
@@ -354,6 +385,7 @@ METADATA_CASES = [
     refused("file_parameters.block_size", lambda: disk(overrides={"file_parameters.block_size": 3 * MB}), None),
     noted("file_parameters.reserved", lambda: disk(overrides={"file_parameters.flags": 4}), None),
     refused("virtual_disk_size.value", lambda: disk(overrides={"virtual_disk_size.size": 4 * MB - 1}), None),
+    refused("virtual_disk_size.limit", lambda: disk(overrides={"virtual_disk_size.size": 65 * TB}), None),
     refused("logical_sector_size.value", lambda: disk(overrides={"logical_sector_size.size": 1024}), None),
     noted("physical_sector_size.value", lambda: disk(overrides={"physical_sector_size.size": 1024}), None),
 ]
@@ -509,8 +541,10 @@ def test_checking(rule, case, monkeypatch):
 
 
 def test_every_rule_has_an_image_that_breaks_it():
-    """Those that are left out need files with names: they have their tests in test_parents.py and test_changing.py."""
-    assert {case.values[0] for case in CASES} == set(RULES) - {"parent.name_case", "file.locked", "file.changed"}
+    """Those that are left out need files with names, or what no image has: see test_parents.py, test_changing.py and
+    test_salvage.py."""
+    elsewhere = {"parent.name_case", "file.locked", "file.changed", "metadata.given"}
+    assert {case.values[0] for case in CASES} == set(RULES) - elsewhere
 
 
 @pytest.mark.parametrize("make", [disk, child, lambda: fixed(4 * MB), big, lambda: BASE])
@@ -541,3 +575,56 @@ def test_documentation_is_current():
     )
     assert (docs / "rules.md").read_text() == made.stdout
     assert all(f"`{rule}`" in made.stdout for rule in RULES)
+
+
+# ---- salvage
+
+
+@pytest.mark.parametrize(("rule", "case"), CASES)
+def test_salvaging(rule, case, monkeypatch):
+    """As docs/rules.md says: what is neither lost nor doubtful is what the image was made to hold."""
+    set_limits(case, monkeypatch)
+    image, salvage = case.make(), SALVAGE.get(rule, Salvage.ALL)
+    how = {"parents": lambda _: BASE.open()} if image.spec.kind == "differencing" else {}
+    try:
+        opened = vhdxreader.open(case.file(image.file), **{**how, **case.options}, errors="zero")
+    except VhdxError:
+        others = {SALVAGE.get(other) for other in case.checked} if case.refused_by else set()
+        assert {salvage, *others} & {Salvage.NOTHING, Salvage.GEOMETRY}
+        return
+    with opened:
+        damaged: Counter[str] = Counter()
+        for start in [*range(0, min(opened.size, 4 * MB), 64 * KB), opened.size - 64 * KB]:
+            damaged[salvaged(opened, image, start)] += 1
+        assert {entry.rule for entry in (*opened.lost, *opened.doubtful)} <= set(RULES)
+    if salvage is Salvage.ALL:
+        assert set(damaged) == {"right"} or case.refused_by
+    elif salvage is Salvage.DOUBTFUL:
+        assert set(damaged) <= {"doubtful", "lost"}
+    elif salvage is Salvage.PARTLY_DOUBTFUL:
+        assert "lost" not in damaged
+    else:
+        assert salvage in (Salvage.LOST, Salvage.GEOMETRY)
+        assert "doubtful" not in damaged
+        assert damaged["lost"] or rule.startswith("parent_locator.") or rule in NO_BYTES
+
+
+# What costs nothing in the image that breaks the rule here.
+NO_BYTES = {"log.flushed_file_offset", "item.length"}
+
+
+def salvaged(opened: vhdxreader.VirtualDisk, image: Image, start: int) -> str:
+    """What became of 64 KB; asserts that they are right if nothing else is said of them."""
+    data = opened.pread(64 * KB, start)
+    end = start + len(data)
+    for name, ranges in (("lost", opened.lost), ("doubtful", opened.doubtful)):
+        if any(entry.disk_offset < end and start < entry.end for entry in ranges):
+            return name
+    assert data == image.expected(start, len(data))
+    return "right"
+
+
+def test_salvage_has_an_answer_for_every_refusal():
+    refusing = {rule.id for rule in RULES.values() if rule.effect is not Effect.NOTE}
+    assert refusing <= set(SALVAGE)
+    assert set(SALVAGE) <= set(RULES)

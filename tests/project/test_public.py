@@ -20,7 +20,7 @@ from builder import MB, dynamic
 import vhdxreader
 
 PUBLIC = {
-    "opening": "open open_chain is_vhdx BinaryFile Chain VhdxImage VirtualDisk Extent Kind Lost",
+    "opening": "open open_chain is_vhdx BinaryFile Chain VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
     "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
     " LogListing LogUpdate read_log",
@@ -106,7 +106,15 @@ def test_open_is_as_promised():
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     assert positional == ["file"]
-    assert defaults == {"parent": None, "parents": "relative", "log": "replay", "errors": "raise"}
+    assert defaults == {
+        "parent": None,
+        "parents": "relative",
+        "log": "replay",
+        "errors": "raise",
+        "fill": b"\0",
+        "geometry": None,
+        "ignore_mismatch": False,
+    }
 
 
 def test_the_library_loads_neither_the_command_line_nor_programs_nor_the_network():

@@ -575,7 +575,7 @@ def test_a_lost_parent_is_not_read_at_all(tmp_path: Path) -> None:
     with vhdxreader.open(path, parents=None, errors="zero") as disk, (tmp_path / "disk.raw").open("w+b") as file:
         for extent in disk.extents(length=4 * MB):
             if not extent.data:
-                disk.lose(extent)
+                disk.account(extent)
         assert [(lost.disk_offset, lost.length) for lost in disk.lost] == [(0, MB), (2 * MB, 2 * MB)]
         assert not file.read()
     with vhdxreader.open(path, parents=None) as disk, pytest.raises(vhdxreader.ParentNotFoundError):

@@ -87,13 +87,15 @@ class Extent:
 
 
 class AddressMap:
-    """The runs of one file. `occupied` are the structures that no block may overlap."""
+    """The runs of one file. `occupied` are the structures that no block may overlap. With `lenient`, a block that is
+    said to be partially present is taken for fully present where there is no parent."""
 
-    def __init__(self, bat: Bat, source: Source, occupied: Sequence[Span]) -> None:
+    def __init__(self, bat: Bat, source: Source, occupied: Sequence[Span], *, lenient: bool = False) -> None:
         geometry = bat.geometry
         self.source = source
         self.size = geometry.virtual_disk_size
         self.has_parent = geometry.has_parent
+        self._takes_partial = lenient or geometry.has_parent
         self.bat = bat
         self._bitmaps = SectorBitmaps(source, bat, occupied)
         self._whole_end = source.whole_end
@@ -204,11 +206,11 @@ class AddressMap:
             alike = self.bat.alike(block, (rest + within) // self._block_size, 0)
             return min(rest, (alike + 1) * self._block_size - within), Kind.ERROR, 0
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
-        if state != _FULLY_PRESENT and not (state == _PARTIALLY_PRESENT and self.has_parent):
+        if state != _FULLY_PRESENT and not (state == _PARTIALLY_PRESENT and self._takes_partial):
             return length, _STATE_KINDS.get(state, Kind.ERROR), 0
         if start < self._occupied_end and self._collision(block, start):
             return length, Kind.ERROR, 0
-        if state == _PARTIALLY_PRESENT:
+        if state == _PARTIALLY_PRESENT and self.has_parent:
             try:
                 present, length = self._bitmaps.run_at(offset, length)
             except VhdxError:

@@ -12,10 +12,11 @@ from typing import Any
 
 from .. import spec
 from ..errors import VhdxError
+from ..files.partial_reads import fill_around
 from ..files.source import DescriptorSource, fill_zeros
 from ..format.rules import breach
 from .address_map import AddressMap, Extent, Kind, chain_runs, extents, layer_error
-from .salvage import Lost, LostRanges
+from .salvage import Salvaging
 
 _STEP_MASK = spec.MB - 1
 _SMALLEST_MIX = 16 * spec.KB
@@ -31,15 +32,16 @@ _FILE_MASK = spec.MB - 1
 
 
 class Reader:
-    """Reads over `layers`. With `lost`, what cannot be read is zeros and goes there. Safe for threads.
+    """Reads over `layers`. With `salvaging`, it goes on where it cannot read, and keeps what that concerns there. Safe
+    for threads.
 
     For each stretch, of the smallest block's size, it remembers its place; at most 4 MB of places are kept. A read
     inside a stretch that lies in one piece is one call of the system; all else is read by the runs of the map.
     """
 
-    def __init__(self, layers: Sequence[AddressMap], lost: LostRanges | None = None) -> None:
+    def __init__(self, layers: Sequence[AddressMap], salvaging: Salvaging | None = None) -> None:
         self._layers = tuple(layers)
-        self._lost = lost
+        self._salvaging = salvaging
         self._size = layers[0].size
         self._stretch = min(layer.bat.geometry.block_size for layer in layers)
         self._mask = self._stretch - 1
@@ -48,11 +50,6 @@ class Reader:
         self._pages: dict[int, array[int]] = {}
         self._files: list[DescriptorSource | None] = [None] * (len(layers) + 2)
         self._closed = False
-
-    @property
-    def lost(self) -> tuple[Lost, ...]:
-        """What was read as zeros since it cannot be read, by offset."""
-        return () if self._lost is None else self._lost.snapshot()
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset`, less only at the disk's end."""
@@ -98,14 +95,20 @@ class Reader:
         rest = max(self._size - offset, 0)
         return extents(self._layers, offset, rest if length is None else min(length, rest))
 
-    def lose(self, offset: int, depth: int, size: int, kind: Kind) -> None:
-        """What a read does at a run that is no data: nothing where it is zeros, else raise or record it in `lost`."""
-        if kind is Kind.ZERO or (kind is Kind.ABSENT and not self._layers[depth].has_parent):
-            return
-        error = self._error(offset, depth, size, kind)
-        if self._lost is None:
+    def account(self, offset: int, depth: int, size: int, kind: Kind) -> bool:
+        """What a read of a run does beside giving bytes: raise where there are none, or list it as lost, and what is
+        doubtful. Whether there are bytes, or zeros."""
+        if kind is Kind.ERROR or (kind is Kind.ABSENT and self._layers[depth].has_parent):
+            self._lose(offset, depth, size, self._error(offset, depth, size, kind))
+            return False
+        if self._salvaging is not None:
+            self._salvaging.doubt(offset, size, depth)
+        return True
+
+    def _lose(self, offset: int, depth: int, size: int, error: VhdxError) -> None:
+        if self._salvaging is None or self._salvaging.raises:
             raise error
-        self._lost.add(offset, size, depth, error)
+        self._salvaging.lost.add(offset, size, depth, error.rule or "", str(error))
 
     def close(self) -> None:
         """Have all further reads raise `ValueError`; the files are not its own."""
@@ -146,7 +149,7 @@ class Reader:
         if kind is not Kind.DATA or length < self._stretch:
             return _BY_RUNS
         file = self._layers[depth].source.file_of(where, length)
-        if file is None:
+        if file is None or not (self._salvaging is None or self._salvaging.is_certain(start, self._stretch, depth)):
             return _BY_RUNS
         self._files[depth + 2] = file
         return where - start + depth + 2
@@ -181,13 +184,13 @@ class Reader:
         if first is None:
             return b""
         _, depth, (length, kind, where) = first
-        if length < size:
+        if length < size or self._salvaging is not None:
             buffer = bytearray(size)
             self._fill(memoryview(buffer), offset, zeroed=True)
             return bytes(buffer)
         if kind is Kind.DATA:
             return self._layers[depth].source.read_at(where, size)
-        self.lose(offset, depth, size, kind)
+        self.account(offset, depth, size, kind)
         return bytes(size)
 
     def _fill(self, view: memoryview, offset: int, *, zeroed: bool) -> None:
@@ -204,17 +207,36 @@ class Reader:
         for start, depth, (size, kind, where) in chain_runs(self._layers, offset, len(view)):
             part = view[start - offset : start - offset + size]
             if kind is Kind.DATA:
-                self._layers[depth].source.read_into(part, where)
-                continue
-            self.lose(start, depth, size, kind)
-            if not zeroed:
+                self._read_data(part, start, depth, where)
+            elif not self.account(start, depth, size, kind):
+                self._fill_lost(part, start)
+            elif not zeroed:
                 fill_zeros(part)
+
+    def _read_data(self, view: memoryview, offset: int, depth: int, where: int) -> None:
+        """Fill from the file at `depth`, down to the sector where its medium fails."""
+        source, salvaging = self._layers[depth].source, self._salvaging
+        if salvaging is None:
+            source.read_into(view, where)
+            return
+        done = 0
+        for gap in fill_around(source, view, where):
+            start, end = gap.start - where, gap.end - where
+            self._lose(offset + start, depth, end - start, gap.error)
+            self._fill_lost(view[start:end], offset + start)
+            salvaging.doubt(offset + done, start - done, depth)
+            done = end
+        salvaging.doubt(offset + done, len(view) - done, depth)
+
+    def _fill_lost(self, view: memoryview, offset: int) -> None:
+        assert self._salvaging is not None
+        self._salvaging.fill_lost(view, offset)
 
     def _mix(self, view: memoryview, offset: int) -> bool:
         """Fill from a partially present block of short stretches and from what lies below it in one piece: read both
         whole, then put together what belongs to whom. False where that is not so, and nothing is done."""
         depth, size = 0, len(view)
-        if size < _SMALLEST_MIX:
+        if size < _SMALLEST_MIX or self._salvaging is not None:
             return False
         while depth + 1 < len(self._layers) and self._layers[depth].run_at(offset, size)[:2] == (size, Kind.ABSENT):
             depth += 1

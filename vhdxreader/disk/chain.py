@@ -15,11 +15,13 @@ from .. import spec
 from ..errors import Finding, ParentError, Tried, VhdxError
 from ..files.source import AnyPath, PathOrFile, Source, open_regular, open_source
 from ..format import header as headers
+from ..format.block_geometry import Geometry
 from ..format.header import Header
 from ..format.log_replay import Log
 from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
-from ..format.rules import Findings, breach
+from ..format.rules import Findings, breach, finding
+from ..format.salvaged_copies import salvage_header
 from .image import VhdxImage
 from .parent_search import NamedPolicy, Place, places
 from .virtual_disk import VirtualDisk
@@ -75,28 +77,53 @@ class Chain:
             image.close()
 
 
-def open_chain(file: PathOrFile, *, parent: Parents = None, parents: Policy = "relative", log: Log = "replay") -> Chain:
-    """As much of a chain as can be opened; see `vhdxreader.open`.
+def open_chain(
+    file: PathOrFile,
+    *,
+    parent: Parents = None,
+    parents: Policy = "relative",
+    log: Log = "replay",
+    salvage: bool = False,
+    geometry: Geometry | None = None,
+    ignore_mismatch: bool = False,
+) -> Chain:
+    """As much of a chain as can be opened; see `vhdxreader.open`, whose `errors="zero"` is `salvage`.
 
     Raises only what is wrong with the child itself, or with the arguments.
     """
-    opened, borrowed, error = follow_chain(file, parent, parents, partial(VhdxImage, log=log))
+    open_image = partial(VhdxImage, log=log, salvage=salvage)
+    opened, borrowed, error = follow_chain(
+        file,
+        parent,
+        parents,
+        open_image,
+        open_child=partial(open_image, geometry=geometry),
+        salvage=salvage,
+        ignore_mismatch=ignore_mismatch,
+    )
     return Chain(tuple(opened), borrowed, error)
 
 
 def follow_chain(
-    file: PathOrFile, parent: Parents, parents: Policy, open_image: Callable[[Source], M]
+    file: PathOrFile,
+    parent: Parents,
+    parents: Policy,
+    open_image: Callable[[Source], M],
+    *,
+    open_child: Callable[[Source], M] | None = None,
+    salvage: bool = False,
+    ignore_mismatch: bool = False,
 ) -> tuple[list[M], tuple[VhdxImage, ...], VhdxError | None]:
-    """The files of a chain, each opened by `open_image`, child first; those of a disk that was given as a parent; and
-    why there is no further parent where one should be."""
+    """The files of a chain, each opened by `open_image`, the first by `open_child`, child first; those of a disk that
+    was given as a parent; and why there is no further parent where one should be."""
     if not (parents is None or callable(parents) or parents in get_args(NamedPolicy)):
         raise ValueError(f"parents is {parents!r}, expected {get_args(NamedPolicy)}, None or a callable")
     given = _in_order(parent)
     if any(isinstance(disk, VirtualDisk) for disk in given[:-1]):
         raise ValueError("a disk given as the parent brings its own parents and must come last")
-    opener = _Opener(parents, open_image)
+    opener = _Opener(parents, open_image, salvage=salvage, ignore_mismatch=ignore_mismatch)
     try:
-        error = opener.run(file, given)
+        error = opener.run(file, given, open_child or open_image)
     except BaseException:
         for image in opener.opened:
             image.close()
@@ -123,17 +150,21 @@ class _NotTakenError(Exception):
 class _Opener(Generic[M]):
     """Opens the files of one chain, one after another."""
 
-    def __init__(self, policy: Policy, open_image: Callable[[Source], M]) -> None:
+    def __init__(
+        self, policy: Policy, open_image: Callable[[Source], M], *, salvage: bool, ignore_mismatch: bool
+    ) -> None:
         self.opened: list[M] = []
         self.borrowed: tuple[VhdxImage, ...] = ()
         self._policy = policy
         self._open_image = open_image
+        self._salvage = salvage
+        self._ignore_mismatch = ignore_mismatch
         self._root: str | None = None
         self._identities: set[Hashable] = set()
 
-    def run(self, file: PathOrFile, given: Sequence[Parent]) -> VhdxError | None:
+    def run(self, file: PathOrFile, given: Sequence[Parent], open_child: Callable[[Source], M]) -> VhdxError | None:
         """Open the child, then its ancestors; why that ended before the chain's end, if it did."""
-        child = self._open_first(file)
+        child = self._open_first(file, open_child)
         if child.path is not None:
             self._root = os.path.realpath(os.path.dirname(os.path.abspath(child.path)))
         try:
@@ -147,23 +178,25 @@ class _Opener(Generic[M]):
 
     def _follow(self, child: M, given: Parent | None) -> None:
         """Open the parent of `child`: the one `given`, or the first place that serves."""
-        locator = child.parent_locator
-        if locator is None:
+        if child.metadata is None or not child.metadata.has_parent:
             raise breach("parent.unexpected", f"{child.name} has no parent, but one was given")
+        locator = child.parent_locator
         self._check_depth(1)
         if given is not None:
             self._settle(child, locator, "parent=", given)
+        elif locator is None:
+            return
         elif callable(self._policy):
             self._settle(child, locator, "parents=", self._policy(locator))
         elif self._policy is not None:
             self._search(child, locator, self._policy)
 
-    def _settle(self, child: M, locator: ParentLocator, key: str, given: Parent | None) -> None:
+    def _settle(self, child: M, locator: ParentLocator | None, key: str, given: Parent | None) -> None:
         """Take what the caller gave."""
         try:
             if given is None:
                 raise _NotTakenError("nothing was given", found=False)
-            self._take(child, locator, given)
+            self._take(child, locator, given, any_linkage=self._ignore_mismatch and key == "parent=")
         except _NotTakenError as problem:
             problems = [(Place(key, _name(given)), problem)]
         else:
@@ -186,32 +219,39 @@ class _Opener(Generic[M]):
                 return
         raise _parent_error(child, problems)
 
-    def _take(self, child: M, locator: ParentLocator, file: Parent) -> None:
-        """Make `file` the parent of `child`, or raise `_NotTakenError`."""
+    def _take(self, child: M, locator: ParentLocator | None, file: Parent, *, any_linkage: bool = False) -> None:
+        """Make `file` the parent of `child`, or raise `_NotTakenError`; with `any_linkage` also one that does not match
+        the locator, with a finding."""
         if isinstance(file, VirtualDisk):
             if file.closed:
                 raise ValueError("the disk given as the parent is closed")
             for image in file.images:
                 self._reject_cycle(image.identity)
-            _check_linkage(locator, file.image.header)
+            mismatch = _check_linkage(child, locator, file.image.header, any_linkage=any_linkage)
             _check_sector_size(child, file.image)
             self._check_depth(len(file.images))
             self.borrowed = file.images
             child.parent = file.image
         else:
-            child.parent = self._open_parent(child, locator, file)
+            child.parent, mismatch = self._open_parent(child, locator, file, any_linkage=any_linkage)
+        if isinstance(child.parent, VhdxImage):
+            child.parent.mismatch = mismatch
+        child.findings += () if mismatch is None else (mismatch,)
 
-    def _open_parent(self, child: M, locator: ParentLocator, file: PathOrFile) -> M:
+    def _open_parent(
+        self, child: M, locator: ParentLocator | None, file: PathOrFile, *, any_linkage: bool
+    ) -> tuple[M, Finding | None]:
         source = _open_untrusted(file) if isinstance(file, (str, bytes, os.PathLike)) else open_source(file)
         try:
             self._reject_cycle(source.identity)
-            _check_linkage(locator, _read_header(source))
+            header = _read_header(source, salvage=self._salvage)
+            mismatch = _check_linkage(child, locator, header, any_linkage=any_linkage)
             image = self._open_verified(source)
             _check_sector_size(child, image)
         except BaseException:
             source.close()
             raise
-        return self._adopt(image)
+        return self._adopt(image), mismatch
 
     def _open_verified(self, source: Source) -> M:
         """The image in a file that is the parent, so that what is wrong with it may be said."""
@@ -221,10 +261,10 @@ class _Opener(Generic[M]):
             error.message = f"parent {source.name}: {error.message}"
             raise
 
-    def _open_first(self, file: PathOrFile) -> M:
+    def _open_first(self, file: PathOrFile, open_child: Callable[[Source], M]) -> M:
         source = open_source(file)
         try:
-            return self._adopt(self._open_image(source))
+            return self._adopt(open_child(source))
         except BaseException:
             source.close()
             raise
@@ -260,10 +300,14 @@ def _open_untrusted(path: AnyPath) -> Source:
         raise _NotTakenError(getattr(error, "strerror", None) or "not a possible file name") from None
 
 
-def _read_header(source: Source) -> Header:
+def _read_header(source: Source, *, salvage: bool) -> Header:
     """The current header, of a file of which nothing is known or may be shown yet."""
+    findings = Findings(strict=not salvage)
     try:
-        header = headers.choose_current(headers.read_headers(source), Findings()) if headers.is_vhdx(source) else None
+        copies = headers.read_headers(source)
+        header = headers.choose_current(copies, findings) if salvage or headers.is_vhdx(source) else None
+        if header is None and salvage:
+            header = salvage_header(source, copies, findings)
     except VhdxError as error:
         raise _NotTakenError(f"it has no current header (rule {error.rule})") from None
     except OSError as error:
@@ -273,13 +317,22 @@ def _read_header(source: Source) -> Header:
     return header
 
 
-def _check_linkage(locator: ParentLocator, header: Header) -> None:
-    if not locator.accepts(header.data_write_guid):
+def _check_linkage(
+    child: Member, locator: ParentLocator | None, header: Header, *, any_linkage: bool
+) -> Finding | None:
+    """A finding where the parent does not match and that does not matter."""
+    if locator is None:
+        reason = "the child does not say which its parent is"
+        # The caller, who knew the geometry, knows the parent.
+        any_linkage = any_linkage or (child.metadata is not None and not child.metadata.items)
+    elif locator.accepts(header.data_write_guid):
+        return None
+    else:
         also = "" if locator.linkage2 is None else f" or {locator.linkage2}"
-        raise _NotTakenError(
-            f"its DataWriteGuid is not {locator.linkage}{also}: another disk, or changed since the child was made",
-            mismatch=True,
-        )
+        reason = f"its DataWriteGuid is not {locator.linkage}{also}: another disk, or changed since the child was made"
+    if not any_linkage:
+        raise _NotTakenError(reason, mismatch=True)
+    return finding("parent.mismatch", f"the parent is taken as asked, but {reason}", filename=child.name)
 
 
 def _check_sector_size(child: Member, parent: Member) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import spec
-from ..errors import CorruptImageError, DirtyLogError, Finding, TruncatedImageError
+from ..errors import CorruptImageError, DirtyLogError, Finding, TruncatedImageError, VhdxError
 from ..files.source import Closing, Source
 from ..format.block_geometry import Geometry
 from ..format.header import Header
@@ -17,18 +17,22 @@ from ..format.log_replay import Log, LogMode, LogState
 from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
 from ..format.region_table import RegionTable
-from ..format.rules import Findings
+from ..format.rules import RULES, Effect, Findings, breach
+from ..format.salvage_rules import SALVAGE, Salvage
 from ..format.stamp import Stamp, log_differs
 from ..format.structure_copies import Copy
 from .address_map import Extent
 from .block_reads import Reader
-from .structures import read_structures
+from .doubts import Doubts
+from .structures import Structures, read_structures
 
 if TYPE_CHECKING:  # imported when somebody asks for it
     from ..format.log_summary import LogSummary
     from .replay_changes import LogChanges
 
 T = TypeVar("T")
+
+KEPT_FINDINGS = 100  # of a rule; where findings do not raise, a file may have very many
 
 
 class VhdxImage(Closing):
@@ -37,7 +41,8 @@ class VhdxImage(Closing):
     `headers` and `region_tables` hold both copies, each with its value or the reason why it is not valid; `header` and
     `region_table` are those in use. `log` is None where there was nothing to replay. `findings` are the deviations that
     were tolerated at opening. `parent_locator` is None unless the disk is a differencing one; `parent` is the opened
-    parent, given by whoever opened the chain. `file_size` is the length of the file in bytes, without what the log's
+    parent, given by whoever opened the chain. `mismatch` is a finding where a child took this file for its parent by
+    the caller's wish, though it does not match. `file_size` is the length of the file in bytes, without what the log's
     replay adds.
     """
 
@@ -52,17 +57,21 @@ class VhdxImage(Closing):
     parent_locator: ParentLocator | None
     geometry: Geometry
 
-    def __init__(self, source: Source, *, log: Log = "replay") -> None:
+    def __init__(
+        self, source: Source, *, log: Log = "replay", salvage: bool = False, geometry: Geometry | None = None
+    ) -> None:
         """Read and validate everything but BAT and payload [2.2, 2.3, 2.6]. The image closes `source`.
 
-        `log` is "replay", "refuse" or "ignore", as for `vhdxreader.open`.
+        `log` is "replay", "refuse" or "ignore", as for `vhdxreader.open`. With `salvage`, all that would refuse the
+        image is a finding, as long as blocks can be found; `geometry` is for one that does not say its own.
         """
         mode = LogMode(log)
-        findings = Findings(filename=source.name)
+        findings = Findings(strict=not salvage, keep=KEPT_FINDINGS, filename=source.name)
         self.file_size = source.size
         self._stamp = Stamp(source)
         try:
-            found = read_structures(source, findings, mode)
+            found = read_structures(source, findings, mode, geometry)
+            _check_salvage(found, findings)
         except (CorruptImageError, DirtyLogError) as error:
             if self._stamp.differs():
                 raise self._stamp.error() from error
@@ -84,6 +93,7 @@ class VhdxImage(Closing):
         self.geometry = self.bat.geometry
         self.findings: tuple[Finding, ...] = tuple(findings)
         self.parent: VhdxImage | None = None
+        self.mismatch: Finding | None = None
         self._reader = Reader((self.map,))
 
     @property
@@ -176,6 +186,41 @@ class VhdxImage(Closing):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"
+
+
+def doubts_of(image: VhdxImage) -> Doubts:
+    """What of an image's bytes is not proven to be the virtual disk's. Reads a log that was ignored."""
+    unproven = next((one for one in image.findings if SALVAGE.get(one.rule) is Salvage.DOUBTFUL), None)
+    unproven = image.mismatch or unproven
+    ignored = next((one for one in image.findings if one.rule == "log.ignored"), None)
+    if unproven or not ignored:
+        return Doubts(image.map, unproven)
+    # What is ignored does not lie over the file.
+    after = read_structures(image.map.source, Findings(strict=False, keep=1), LogMode.REPLAY)
+    replayed = after.map if after.log is not None and after.log.is_replayed else None
+    if replayed is None or replayed.bat.geometry != image.geometry:
+        return Doubts(image.map, ignored)
+    return Doubts(image.map, None, replayed)
+
+
+def _check_salvage(found: Structures, findings: Findings) -> None:
+    """Raise what leaves nothing to salvage."""
+    refusals = [one for one in findings if RULES[one.rule].effect is Effect.REFUSE]
+    nothing = {rule for rule, salvage in SALVAGE.items() if salvage is Salvage.NOTHING}
+    if found.is_vhdx:
+        nothing -= {"identifier.signature"}
+    fatal = [one for one in refusals if one.rule in nothing] or (refusals if found.map is None else [])
+    if fatal:
+        raise _nothing_left(found, fatal)
+
+
+def _nothing_left(found: Structures, fatal: list[Finding]) -> VhdxError:
+    """The first of what is fatal; of an image that does not say its geometry, with what would help."""
+    first = next((one for one in fatal if SALVAGE.get(one.rule) is Salvage.GEOMETRY), fatal[0])
+    error = breach(first.rule, first.message, first.file_offset, first.filename)
+    if SALVAGE.get(first.rule) is Salvage.GEOMETRY and spec.REGION_BAT in found.regions:
+        error.message += "; nothing can be salvaged without block size, disk size and sector size: give the geometry"
+    return error
 
 
 def _needed(value: T | None) -> T:

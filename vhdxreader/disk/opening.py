@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
+from ..errors import ParentError, VhdxError
 from ..files.source import PathOrFile, open_source
 from ..format import header
+from ..format.block_geometry import Geometry
 from ..format.log_replay import Log
+from ..format.rules import finding
 from .chain import Parents, Policy, open_chain
+from .image import VhdxImage
 from .virtual_disk import VirtualDisk
 
 Errors: TypeAlias = Literal["raise", "zero"]
@@ -23,6 +27,9 @@ def open(
     parents: Policy = "relative",
     log: Log = "replay",
     errors: Errors = "raise",
+    fill: bytes = b"\0",
+    geometry: Geometry | None = None,
+    ignore_mismatch: bool = False,
 ) -> VirtualDisk:
     """The virtual disk in an image, as a read-only file object.
 
@@ -44,9 +51,14 @@ def open(
     `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
     wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
 
-    `errors` says what a read does where the image does not hold what it should, or a parent is not open: "raise", or
-    "zero" for zeros, which the disk lists in `lost`. What is refused at opening is refused with either; to go without
-    a parent that is lost, `parents=None`.
+    `errors` says what happens where the image is damaged, its medium fails, or a parent is missing: "raise", or "zero",
+    which gives all that can be had. Then what would refuse the image is a finding; a read gives zeros, or `fill` over
+    and over, for what cannot be read, and the disk lists that in `lost`; what can be read, but is not proven to be in
+    its place, it lists in `doubtful`. What is in neither is right. Where nothing can be had, the error says what is
+    missing; if that is the metadata, `geometry` may say what they should (`ValueError` for an image that says it).
+
+    `ignore_mismatch` takes the `parent` that was given also where the child was not made from it; all that comes from
+    it is `doubtful`.
 
     Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
     `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
@@ -54,11 +66,32 @@ def open(
     """
     if errors not in get_args(Errors):
         raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")
-    chain = open_chain(file, parent=parent, parents=parents, log=log)
+    salvage = errors == "zero"
+    if geometry is not None and not salvage:
+        raise ValueError('a geometry is only taken with errors="zero"')
+    if not fill:
+        raise ValueError("fill is empty")
+    chain = open_chain(
+        file,
+        parent=parent,
+        parents=parents,
+        log=log,
+        salvage=salvage,
+        geometry=geometry,
+        ignore_mismatch=ignore_mismatch,
+    )
     if chain.error is not None:
-        chain.close()
-        raise chain.error
-    return VirtualDisk(chain.opened, chain.borrowed, salvage=errors == "zero")
+        if not salvage or chain.error.rule == "parent.unexpected":
+            chain.close()
+            raise chain.error
+        _add_missing_parent(chain.opened[-1], chain.error)
+    return VirtualDisk(chain.opened, chain.borrowed, salvage=salvage, fill=bytes(fill))
+
+
+def _add_missing_parent(child: VhdxImage, error: VhdxError) -> None:
+    """A finding that there is no parent, where there should be one."""
+    rule = (error.rule if isinstance(error, ParentError) else None) or "parent.not_found"
+    child.findings += (finding(rule, error.message, error.file_offset, child.name),)
 
 
 def is_vhdx(file: PathOrFile) -> bool:

@@ -1,24 +1,30 @@
-"""What a salvaging read could not read, and filled with zeros instead.
+"""What a salvaging read could not read and filled with something else, and what it gave without being sure.
 
-In: ranges of the virtual disk with the error that a read would raise. Out: a sorted, merged list of bounded length.
+In: ranges of the virtual disk, each with the rule that is broken. Out: sorted, merged lists of bounded length.
 """
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..errors import VhdxError
+from ..files.source import fill_zeros
 from ..format.rules import finding
+from .doubts import Doubts
 
 _MAX_RANGES = 1 << 16
+_FILL_STEP = 1 << 20
+
+R = TypeVar("R", bound="DamagedRange")
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """`length` bytes at `disk_offset` of the virtual disk that were read as zeros, but are not known to be zeros.
+class DamagedRange:
+    """`length` bytes at `disk_offset` of the virtual disk.
 
     `rule` is broken in the file at `depth` of the chain (0 is the opened one); `reason` says how, at the range's start.
     """
@@ -49,42 +55,54 @@ class Lost:
         """The first byte behind the range."""
         return self.disk_offset + self.length
 
-    def touches(self, other: Lost) -> bool:
+    def touches(self, other: DamagedRange) -> bool:
         """Whether no byte lies between the two."""
         return self.disk_offset <= other.end and other.disk_offset <= self.end
 
-    def joined(self, other: Lost, reason: str | None = None) -> Lost:
+    def joined(self: R, other: R, reason: str | None = None) -> R:
         """The range from the first byte of the two to the last."""
         first = min(self, other, key=lambda lost: lost.disk_offset)
         length = max(self.end, other.end) - first.disk_offset
-        return Lost(first.disk_offset, length, first.depth, first.rule, reason or first.reason)
+        return type(self)(first.disk_offset, length, first.depth, first.rule, reason or first.reason)
 
 
-class LostRanges:
-    """Ranges in order. Neighbours for which the same rule is broken in the same file are one. Safe for threads.
+@dataclass(frozen=True, slots=True)
+class Lost(DamagedRange):
+    """Bytes that cannot be read: zeros, or what was asked for, were given instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful(DamagedRange):
+    """Bytes that are in the file and were given, though nothing proves that they are the disk's at this place."""
+
+
+class DamagedRanges(Generic[R]):
+    """Ranges of one kind in order. Neighbours for which the same rule is broken in the same file are one. Safe for
+    threads.
 
     At most 65 536 are kept. Where there are more, some are joined over what lies between them, and say so: what is in
     no range was read as it is, always.
     """
 
-    def __init__(self) -> None:
-        self._ranges: list[Lost] = []
+    def __init__(self, kind: type[R]) -> None:
+        self._kind = kind
+        self._ranges: list[R] = []
         self._lock = threading.Lock()
 
-    def add(self, offset: int, length: int, depth: int, error: VhdxError) -> None:
-        """Record that `length` bytes at `offset` cannot be read because of `error`."""
-        lost = Lost(offset, length, depth, error.rule or "", str(error))
+    def add(self, offset: int, length: int, depth: int, rule: str, reason: str) -> None:
+        """Record a range."""
+        lost = self._kind(offset, length, depth, rule, reason)
         with self._lock:
             self._insert(lost)
             if len(self._ranges) > _MAX_RANGES:
                 self._join_nearest(lost.disk_offset)
 
-    def snapshot(self) -> tuple[Lost, ...]:
+    def snapshot(self) -> tuple[R, ...]:
         """All ranges now, by offset."""
         with self._lock:
             return tuple(self._ranges)
 
-    def _insert(self, lost: Lost) -> None:
+    def _insert(self, lost: R) -> None:
         ranges = self._ranges
         first = last = bisect_left(ranges, lost.disk_offset, key=lambda known: known.disk_offset)
         while first and _alike(ranges[first - 1], lost):
@@ -99,13 +117,48 @@ class LostRanges:
         ranges = self._ranges
         here = bisect_right(ranges, offset, key=lambda known: known.disk_offset) - 1
         first = min((i for i in (here - 1, here) if 0 <= i < len(ranges) - 1), key=lambda i: _gap(ranges, i))
-        reason = f"more than {_MAX_RANGES} ranges are lost; not all of this one is"
+        reason = f"more than {_MAX_RANGES} ranges are listed; not all of this one should be"
         ranges[first : first + 2] = [ranges[first].joined(ranges[first + 1], reason)]
 
 
-def _alike(one: Lost, other: Lost) -> bool:
+def _alike(one: DamagedRange, other: DamagedRange) -> bool:
     return one.touches(other) and (one.rule, one.depth) == (other.rule, other.depth)
 
 
-def _gap(ranges: list[Lost], index: int) -> int:
+def _gap(ranges: Sequence[DamagedRange], index: int) -> int:
     return ranges[index + 1].disk_offset - ranges[index].end
+
+
+class Salvaging:
+    """What a salvaging reader keeps: lists of what is `lost` and `doubtful`, and how lost bytes are filled.
+
+    `doubts` are those of each file of the chain. Where it `raises`, nothing is lost: only doubtful bytes are listed.
+    """
+
+    def __init__(self, doubts: Sequence[Doubts], *, fill: bytes = b"\0", raises: bool = False) -> None:
+        self.lost: DamagedRanges[Lost] = DamagedRanges(Lost)
+        self.doubtful: DamagedRanges[Doubtful] = DamagedRanges(Doubtful)
+        self.doubts = tuple(doubts)
+        self.fill = fill
+        self.raises = raises
+
+    def doubt(self, offset: int, length: int, depth: int) -> None:
+        """List what is doubtful of bytes that come from the file at `depth`, by way of all above it."""
+        for number in range(depth + 1):
+            for doubt in self.doubts[number].of(offset, length):
+                self.doubtful.add(doubt.offset, doubt.length, number, doubt.rule, doubt.reason)
+
+    def is_certain(self, offset: int, length: int, depth: int) -> bool:
+        """Whether none of these bytes is doubtful."""
+        return not any(True for number in range(depth + 1) for _ in self.doubts[number].of(offset, length))
+
+    def fill_lost(self, view: memoryview, offset: int) -> None:
+        """Fill bytes of the virtual disk that are lost; the pattern begins at multiples of its length."""
+        if not any(self.fill):
+            fill_zeros(view)
+            return
+        size = len(self.fill)
+        pattern = self.fill * (1 + -(-_FILL_STEP // size))
+        for at in range(0, len(view), _FILL_STEP):
+            part, start = view[at : at + _FILL_STEP], (offset + at) % size
+            part[:] = pattern[start : start + len(part)]

@@ -36,6 +36,12 @@ class SpaceMap:
             if not self._bits[number >> 3] >> (number & 7) & 1:
                 yield number * spec.MB
 
+    def taken_in(self, start: int, end: int) -> Iterator[int]:
+        """Where the megabytes from `start` up to `end` begin that are taken."""
+        for number in range(start // spec.MB, min(-(-end // spec.MB), self._end)):
+            if self._bits[number >> 3] >> (number & 7) & 1:
+                yield number * spec.MB
+
     def taken(self) -> int:
         """How many bytes are taken, in whole megabytes."""
         return int.from_bytes(self._bits, "little").bit_count() * spec.MB

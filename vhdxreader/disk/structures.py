@@ -18,11 +18,12 @@ from ..format.bat import Bat
 from ..format.block_geometry import Geometry
 from ..format.header import Header
 from ..format.log_replay import LogMode, LogState, open_log
-from ..format.metadata import Metadata, is_block_size, read_metadata
+from ..format.metadata import Metadata, read_metadata
 from ..format.overlaps import Span, collision
 from ..format.parent_locator import ParentLocator, read_locator
 from ..format.region_table import Region, RegionTable
 from ..format.rules import Findings, breach
+from ..format.salvaged_copies import salvage_header, salvage_table
 from ..format.structure_copies import Copy
 from .address_map import AddressMap
 
@@ -50,15 +51,18 @@ class Structures:
         return any(copy.value is not None for copy in copies) or headers.is_vhdx(self.source)
 
 
-def read_structures(source: Source, findings: Findings, mode: LogMode) -> Structures:
-    """Read and validate everything but BAT and payload; `mode` says what to do with a log that must be replayed."""
+def read_structures(source: Source, findings: Findings, mode: LogMode, given: Geometry | None = None) -> Structures:
+    """Read and validate everything but BAT and payload; `mode` says what to do with a log that must be replayed.
+
+    `given` is the geometry of an image that does not say it; `ValueError` for one that does.
+    """
     creator = headers.read_creator(source, findings)
     if source.size % spec.MB:
         findings.add("file.size", f"the file has {source.size} bytes, no multiple of 1 MB", source.size)
     if lock := source.writer_lock():
         findings.add("file.locked", lock)
     both_headers = headers.read_headers(source)
-    header = headers.choose_current(both_headers, findings)
+    header = headers.choose_current(both_headers, findings) or salvage_header(source, both_headers, findings)
     span = log = None
     if header is not None:
         headers.validate(header, source.size, findings)
@@ -69,10 +73,13 @@ def read_structures(source: Source, findings: Findings, mode: LogMode) -> Struct
     both_tables = regions.read_region_tables(source)
     table = regions.choose_table(both_tables, findings)
     known = {} if table is None else regions.find_regions(table, source, findings)
+    if not known and (table := salvage_table(source, both_tables, findings) or table) is not None:
+        known = regions.find_regions(table, source, findings)
     if table is not None:
         _validate_overlaps(table, span, log, findings)
     metadata = _read_metadata(source, known, findings)
     locator = _read_locator(source, metadata, findings)
+    metadata = _with_geometry(metadata, given, findings)
     address_map = _address_map(source, known, metadata, _occupied(known.values(), span), findings)
     if log is not None and address_map is not None:
         _validate_file_end(log, address_map, findings)
@@ -135,6 +142,16 @@ def _read_metadata(source: Source, known: dict[UUID, Region], findings: Findings
     return None if region is None else read_metadata(source, region, findings)
 
 
+def _with_geometry(metadata: Metadata | None, given: Geometry | None, findings: Findings) -> Metadata | None:
+    """The metadata, with what is given where they do not say it."""
+    if given is None:
+        return metadata
+    if metadata is not None and metadata.geometry is not None:
+        raise ValueError("a geometry is given, but the image's metadata are readable and say it")
+    findings.add("metadata.given", "the geometry is as the caller gave it")
+    return Metadata.given(given)
+
+
 def _read_locator(source: Source, metadata: Metadata | None, findings: Findings) -> ParentLocator | None:
     if metadata is None or not metadata.has_parent or metadata.parent_locator is None:
         return None
@@ -147,15 +164,15 @@ def _address_map(
     region = known.get(spec.REGION_BAT)
     if metadata is None or region is None:
         return None
-    block, sector = metadata.block_size, metadata.logical_sector_size
-    if not is_block_size(block) or sector not in spec.SECTOR_SIZES:
+    geometry = metadata.geometry
+    if geometry is None:
         return None
-    geometry = Geometry(metadata.virtual_disk_size, block, sector, metadata.has_parent)
     needed = geometry.entries * spec.BAT_ENTRY_SIZE
     if region.length < needed:
         message = f"the BAT region has {region.length:#x} bytes, {needed:#x} are needed"
         findings.add("bat.too_small", message, region.entry_offset)
-    return AddressMap(Bat(source, region.offset, geometry, region.length), source, occupied)
+    bat = Bat(source, region.offset, geometry, region.length)
+    return AddressMap(bat, source, occupied, lenient=not findings.strict)
 
 
 def _occupied(known: Iterable[Region], log: Span | None) -> list[Span]:

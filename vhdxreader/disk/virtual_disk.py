@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .address_map import Extent
 from .block_reads import Reader
-from .image import VhdxImage
+from .image import VhdxImage, doubts_of
 from .positioned_stream import PositionedStream
-from .salvage import Lost, LostRanges
+from .salvage import Doubtful, Lost, Salvaging
 
 if TYPE_CHECKING:  # imported when somebody asks for partitions
     from .partition_stream import PartitionStream
@@ -24,12 +24,22 @@ class VirtualDisk(PositionedStream):
     """
 
     def __init__(
-        self, images: Sequence[VhdxImage], borrowed: Sequence[VhdxImage] = (), *, salvage: bool = False
+        self,
+        images: Sequence[VhdxImage],
+        borrowed: Sequence[VhdxImage] = (),
+        *,
+        salvage: bool = False,
+        fill: bytes = b"\0",
     ) -> None:
         """`images` and behind them `borrowed` are the chain, child first; the disk closes only `images`."""
         self._owned = tuple(images)
         self.images = (*images, *borrowed)
-        self._reader = Reader([image.map for image in self.images], LostRanges() if salvage else None)
+        self.fill = fill  # what lost bytes are made of
+        self._salvaging: Salvaging | None = None
+        if salvage or any(image.mismatch for image in self.images):
+            doubts = [doubts_of(image) for image in self.images]
+            self._salvaging = Salvaging(doubts, fill=fill, raises=not salvage)
+        self._reader = Reader([image.map for image in self.images], self._salvaging)
         self.size = images[0].size
 
     @property
@@ -44,8 +54,18 @@ class VirtualDisk(PositionedStream):
 
     @property
     def lost(self) -> tuple[Lost, ...]:
-        """What was read as zeros since it cannot be read, by offset; only of a disk opened with `errors="zero"`."""
-        return self._reader.lost
+        """What of the bytes read until now cannot be read, and was zeros instead (or `fill`), by offset; only of a disk
+        opened with `errors="zero"`."""
+        return () if self._salvaging is None else self._salvaging.lost.snapshot()
+
+    @property
+    def doubtful(self) -> tuple[Doubtful, ...]:
+        """What of the bytes read until now is as it lies in the file, but not proven to belong there, by offset; only
+        of a disk opened with `errors="zero"`, or with a parent that does not match.
+
+        What is neither in here nor in `lost` is right.
+        """
+        return () if self._salvaging is None else self._salvaging.doubtful.snapshot()
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset`, less only at the disk's end; the position stays. Safe for threads.
@@ -67,11 +87,12 @@ class VirtualDisk(PositionedStream):
         """
         return (self._reader if chain else self.image).extents(offset=offset, length=length)
 
-    def lose(self, extent: Extent) -> None:
-        """What a read of an extent does that is neither data nor zeros: raise, or list it in `lost`. For those who use
-        `extents` and don't read what has no data."""
+    def account(self, extent: Extent) -> bool:
+        """What a read of an extent does beside giving bytes: raise where there are none, or list them in `lost`, and
+        what is doubtful in `doubtful`. Whether there are bytes, or zeros. For those who use `extents` instead of reads.
+        """
         self._check_open()
-        self._reader.lose(extent.disk_offset, extent.depth, extent.length, extent.kind)
+        return self._reader.account(extent.disk_offset, extent.depth, extent.length, extent.kind)
 
     def has_changed(self) -> bool:
         """Whether somebody is seen to have changed a file of the chain since it was opened; False is "no change seen".

@@ -70,6 +70,13 @@ class Bat:
             self._raise_problem(block)
         return word
 
+    def known_payload(self, block: int) -> int:
+        """The entry of payload block `block`; 0 where it is not there or cannot be read."""
+        try:
+            return self.payload(block)
+        except VhdxError:
+            return 0
+
     def alike(self, block: int, count: int, step: int) -> int:
         """How many blocks behind `block`, at most `count`, have entries of which each is the one before plus `step`.
 

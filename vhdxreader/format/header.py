@@ -96,7 +96,7 @@ def not_vhdx_message(source: Source) -> str:
 
 def read_headers(source: Source) -> tuple[Copy[Header], Copy[Header]]:
     """Both headers, each decoded or with the reason why it is not valid."""
-    return read_copies(source, PLACE, _decode)
+    return read_copies(source, PLACE, decode)
 
 
 def choose_current(copies: tuple[Copy[Header], Copy[Header]], findings: Findings) -> Header | None:
@@ -144,7 +144,8 @@ def _validate_log_location(header: Header, file_size: int, findings: Findings) -
     findings.add(rule, message, header.offset)
 
 
-def _decode(data: bytes, offset: int) -> Header:
+def decode(data: bytes, offset: int) -> Header:
+    """A header from its 4 KB at a file offset, valid or not."""
     raw = grammar.decode("Header", data, offset)
     return Header(
         offset=offset,

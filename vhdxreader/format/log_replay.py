@@ -15,6 +15,7 @@ from typing import Literal, NoReturn, TypeAlias
 from uuid import UUID
 
 from .. import spec
+from ..errors import UnreadableError
 from ..files.overlay import OverlaySource, Sectors
 from ..files.range_union import STRETCH, Keys, Ranges, RangeUnion, union
 from ..files.source import Source
@@ -86,7 +87,11 @@ def open_log(source: Source, header: Header, mode: LogMode, findings: Findings) 
     if not header.log_is_in_place(source.size):
         return None
     ring = Ring(source, header)
-    entries = _valid_entries(ring, header.log_guid, findings)
+    try:
+        entries = _valid_entries(ring, header.log_guid, findings)
+    except UnreadableError as error:  # which may hide the newest of them
+        findings.add("log.unreadable", error.message, error.file_offset)
+        return LogState(header.log_guid, ring.offset, ring.length, (), None, None)
     active = find_active(entries, ring.length)
     overlay = None
     if mode is LogMode.IGNORE:

@@ -17,6 +17,7 @@ from ..files.partial_reads import read_around
 from ..files.source import Source
 from ..plain_values import plain
 from . import grammar
+from .block_geometry import Geometry
 from .overlaps import Span, report_overlaps
 from .region_table import Region
 from .rules import Findings
@@ -79,6 +80,20 @@ class Metadata:
     physical_sector_size: int | None
     parent_locator: MetadataItem | None
     items: tuple[MetadataItem, ...]
+
+    @classmethod
+    def given(cls, geometry: Geometry) -> Metadata:
+        """What a caller knows of an image whose own metadata are gone."""
+        size, block, sector = geometry.virtual_disk_size, geometry.block_size, geometry.sector_size
+        return cls(block, False, geometry.has_parent, size, None, sector, None, None, ())
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """How the virtual disk is cut into blocks; None where that is none that can be."""
+        block, sector, size = self.block_size, self.logical_sector_size, self.virtual_disk_size
+        if not is_block_size(block) or sector not in spec.SECTOR_SIZES or size > spec.MAX_VIRTUAL_DISK_SIZE:
+            return None
+        return Geometry(size, block, sector, self.has_parent)
 
     @property
     def disk_type(self) -> DiskType:
@@ -238,9 +253,12 @@ def _validate_values(metadata: Metadata, known: dict[UUID, MetadataItem], findin
     if sector not in spec.SECTOR_SIZES:
         message = f"the logical sector size is {sector}, expected 512 or 4096"
         findings.add("logical_sector_size.value", message, known[spec.ITEM_LOGICAL_SECTOR_SIZE].offset)
-    elif size % sector or size > spec.MAX_VIRTUAL_DISK_SIZE:
-        message = f"the virtual disk size is {size}, expected a multiple of {sector} up to 64 TB"
+    elif size % sector:
+        message = f"the virtual disk size is {size}, expected a multiple of {sector}"
         findings.add("virtual_disk_size.value", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
+    if size > spec.MAX_VIRTUAL_DISK_SIZE:
+        message = f"the virtual disk size is {size}, expected 64 TB at most"
+        findings.add("virtual_disk_size.limit", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
     physical = metadata.physical_sector_size
     if physical is not None and physical not in spec.SECTOR_SIZES:
         message = f"the physical sector size is {physical}, expected 512 or 4096"
@@ -276,5 +294,8 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
         rule = "metadata.truncated" if kind.needed else "metadata.truncated_unneeded"
         findings.add(rule, f"{kind.name} is not whole: {error.message}", error.file_offset)
     except UnreadableError as error:
-        findings.add_unreadable(error)
+        if kind.needed:
+            findings.add_unreadable(error)
+        else:
+            findings.add("item.missing_unneeded", f"{kind.name}: {error.message}", item.offset)
     return None

@@ -74,7 +74,7 @@ class RegionTable:
 
 def read_region_tables(source: Source) -> tuple[Copy[RegionTable], Copy[RegionTable]]:
     """Both region tables, each decoded or with the reason why it is not valid."""
-    return read_copies(source, PLACE, _decode)
+    return read_copies(source, PLACE, decode)
 
 
 def choose_table(copies: tuple[Copy[RegionTable], Copy[RegionTable]], findings: Findings) -> RegionTable | None:
@@ -136,7 +136,8 @@ def _validate_region(region: Region, source: Source, findings: Findings) -> None
         findings.add("region.unknown", f"region {region.name} is not known", at)
 
 
-def _decode(data: bytes, offset: int) -> RegionTable:
+def decode(data: bytes, offset: int) -> RegionTable:
+    """A region table from its 64 KB at a file offset, valid or not."""
     raw = grammar.decode("RegionTable", data, offset)
     entries = grammar.part(raw, "entries", offset) if raw.num_entries <= spec.MAX_REGION_ENTRIES else []
     first_entry = offset + spec.REGION_TABLE_HEADER_SIZE

@@ -119,6 +119,10 @@ def _read(id: str, section: str, error: type[VhdxError], must: str, means: str) 
     return Rule(id, section, Severity.ERROR, Effect.READ, error, must, means)
 
 
+def _error(id: str, section: str, must: str, means: str) -> Rule:
+    return Rule(id, section, Severity.ERROR, Effect.NOTE, None, must, means)
+
+
 def _warn(id: str, section: str, must: str, means: str = "the data is not affected") -> Rule:
     return Rule(id, section, Severity.WARNING, Effect.NOTE, None, must, means)
 
@@ -171,6 +175,12 @@ _RULES = (
         CorruptImageError,
         "two valid headers that differ have different SequenceNumbers",
     ),
+    _error(
+        "header.unproven",
+        "2.2.2",
+        "of two headers that are not valid, or that differ, something tells which is right",
+        "header 1 was taken: nothing that was read is certain to be right",
+    ),
     _info("header.identical", "2.2.2", "two valid headers have different SequenceNumbers; these are copies"),
     _refuse("header.version", "2.2.2", UnsupportedImageError, "the current header's Version is 1"),
     _refuse("header.log_version", "2.2.2", UnsupportedImageError, "LogVersion is 0 where a log must be replayed"),
@@ -193,15 +203,13 @@ _RULES = (
         "replayed in memory; the file is stale",
     ),
     _refuse("log.dirty", "2.3.3", DirtyLogError, "the image has no log to replay, where the caller wants none"),
-    Rule(
+    _error(
         "log.ignored",
         "2.3.3",
-        Severity.ERROR,
-        Effect.NOTE,
-        None,
         "a log is replayed before anything is read; the caller wanted it ignored",
         "the state before the last writes, and perhaps no consistent one",
     ),
+    _refuse("log.unreadable", "2.3", UnreadableError, "the medium gives all of a log to replay"),
     _refuse("log.no_sequence", "2.3.2", DirtyLogError, "a log to replay has a valid sequence of entries"),
     _refuse(
         "log.flushed_file_offset",
@@ -229,6 +237,12 @@ _RULES = (
     _refuse("region_table.none_valid", "2.2.3", CorruptImageError, "one region table at least is valid"),
     _refuse(
         "region_table.both_truncated", "2.2.3", TruncatedImageError, "one region table at least lies inside the file"
+    ),
+    _error(
+        "region_table.unproven",
+        "2.2.3",
+        "of two region tables that are not valid, both say the same, or what one says fits",
+        "the first that leads to metadata was taken: nothing that was read is certain to be right",
     ),
     _warn("region_table.differ", "2.2.3", "both region tables are equal", "the first is used"),
     _refuse("region_table.entry_count", "2.2.3.1", CorruptImageError, "a region table has at most 2047 entries"),
@@ -259,6 +273,12 @@ _RULES = (
     # Metadata
     _refuse("metadata.truncated", "2.6.1", TruncatedImageError, "metadata table and needed items lie inside the file"),
     _warn("metadata.truncated_unneeded", "2.6.1", "virtual disk ID and physical sector size lie inside the file"),
+    _error(
+        "metadata.given",
+        "2.6",
+        "the image itself says its geometry",
+        "it is as right as what was given: nothing that was read is certain to be right",
+    ),
     _refuse("metadata_table.signature", "2.6.1.1", CorruptImageError, 'the metadata table begins with "metadata"'),
     _refuse("metadata_table.entry_count", "2.6.1.1", CorruptImageError, "a metadata table has at most 2047 entries"),
     _warn("metadata_table.user_items", "2.6.1.1", "there are at most 1024 user metadata items", _UNNEEDED),
@@ -291,8 +311,9 @@ _RULES = (
         "virtual_disk_size.value",
         "2.6.2.2",
         CorruptImageError,
-        "the virtual disk size is a multiple of the logical sector size and at most 64 TB",
+        "the virtual disk size is a multiple of the logical sector size",
     ),
+    _refuse("virtual_disk_size.limit", "2.6.2.2", CorruptImageError, "the virtual disk size is at most 64 TB"),
     _refuse("logical_sector_size.value", "2.6.2.4", CorruptImageError, "the logical sector size is 512 or 4096"),
     _warn("physical_sector_size.value", "2.6.2.5", "the physical sector size is 512 or 4096"),
     _refuse("parent_locator.missing", "2.6.2.6", CorruptImageError, "a differencing disk has a parent locator"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from ..errors import UnreadableError
+from ..files.partial_reads import read_around
 from ..files.source import Source
 from ..plain_values import plain
 from .checksum import checksum, stored_checksum
@@ -25,7 +26,7 @@ class Copy(Generic[T]):
     number: int
     offset: int
     value: T | None
-    data: bytes = field(default=b"", repr=False)  # of a valid copy
+    data: bytes = field(default=b"", repr=False)  # with zeros for what cannot be read
     rule: str = ""
     problem: str = ""
 
@@ -71,18 +72,19 @@ def report_bad_copies(copies: tuple[Copy[T], Copy[T]], place: Place, findings: F
 
 
 def _read_copy(source: Source, place: Place, number: int, offset: int, decode: Callable[[bytes, int], T]) -> Copy[T]:
-    def bad(rule: str, problem: str) -> Copy[T]:
-        return Copy(number, offset, None, rule=f"{place.rules}.{rule}", problem=problem)
+    def bad(rule: str, problem: str, data: bytes = b"") -> Copy[T]:
+        return Copy(number, offset, None, data, f"{place.rules}.{rule}", problem)
 
     if not source.holds_all(offset, place.size):
         return bad("truncated", f"the file ends at {source.whole_end:#x}, before its last byte")
     try:
         data = source.read_at(offset, place.size)
     except UnreadableError as error:
-        return bad("unreadable", f"it cannot be read: {error.message}")
+        data, _ = read_around(source, offset, place.size)
+        return bad("unreadable", f"it cannot be read: {error.message}", data)
     if not data.startswith(place.signature):
-        return bad("signature", f"its signature is {data[:4]!r}, not {place.signature!r}")
+        return bad("signature", f"its signature is {data[:4]!r}, not {place.signature!r}", data)
     stored, computed = stored_checksum(data), checksum(data)
     if stored != computed:
-        return bad("checksum", f"its checksum is {stored:#010x}, but its bytes give {computed:#010x}")
+        return bad("checksum", f"its checksum is {stored:#010x}, but its bytes give {computed:#010x}", data)
     return Copy(number, offset, decode(data, offset), data)

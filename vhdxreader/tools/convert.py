@@ -202,13 +202,14 @@ class _Copy:
             done += length
 
     def _copy(self, extent: Extent) -> None:
+        is_there = self._disk.account(extent)
         if extent.file_offset is not None:
             self._copy_data(extent, extent.file_offset)
-            return
-        if not extent.zero:
-            self._disk.lose(extent)
-        self._output.write_zeros(extent.disk_offset, extent.length)
-        self._report(extent.disk_offset + extent.length)
+        elif is_there or not any(self._disk.fill):
+            self._output.write_zeros(extent.disk_offset, extent.length)
+            self._report(extent.disk_offset + extent.length)
+        else:
+            self._transfer(extent.disk_offset, extent.length, detect_zeroes=False)
 
     def _copy_data(self, extent: Extent, first: int) -> None:
         """Copy what the image's file has; where that has holes, there are zeros, too."""
