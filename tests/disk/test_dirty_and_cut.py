@@ -24,7 +24,7 @@ CUTS = [
     (30_000_000, 30_000_000 - FIRST, {"log.file_short", "file.size", "payload.past_end"}),
     (36 * MB, 32 * MB, {"log.file_short", "payload.past_end"}),
     (44 * MB - 1, DISK - 1, {"log.file_short", "file.size", "payload.past_end"}),
-    (71_303_167, DISK, {"log.file_short", "file.size", "payload.short_last"}),
+    (71_303_167, DISK, {"log.file_short", "file.size", "file.cut_short", "payload.short_last"}),
 ]
 
 
@@ -181,7 +181,7 @@ def test_skeleton_of_a_dirty_image(tmp_path, capsys):
     path, out = image.save(tmp_path / "disk.vhdx"), tmp_path / "skeleton.vhdx"
     assert run(["skeleton", str(path), str(out)]) == 0
     report = vhdxreader.check(out)
-    assert {f.rule for f in report.findings if f.severity is Severity.ERROR} == {"file.skeleton"}
+    assert {f.rule for f in report.findings if f.severity is Severity.ERROR} == {"file.skeleton", "parent.not_found"}
     with vhdxreader.open(out, parent=PARENT.open()) as disk, pytest.raises(TruncatedImageError):
         disk.pread(1, 0)
     capsys.readouterr()

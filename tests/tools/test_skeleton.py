@@ -49,7 +49,7 @@ def test_sector_bitmap_blocks_on_request(tmp_path):
     assert out.stat().st_size == image.bat_offset + MB
     _, out = make(image, tmp_path, "--bitmaps", "--force")
     assert out.read_bytes() == image.file.read(0, image.bitmap_offset[0] + MB)
-    assert {finding.rule for finding in vhdxreader.check(out).findings} == {"file.skeleton"}
+    assert set(vhdxreader.check(out).counts) == {"file.skeleton", "parent.not_found"}
 
 
 @pytest.mark.parametrize("name", ["every_state", "child", "dirty_log", "broken_header", "junk_tables"])
@@ -82,7 +82,7 @@ def test_info_and_dump_say_once_that_the_payload_is_not_there(tmp_path, capsys):
 def test_check_says_once_that_the_payload_is_not_there(name, tmp_path):
     path, out = make(BUILT[name](), tmp_path)
     before, after = vhdxreader.check(path), vhdxreader.check(out)
-    new = [finding for finding in after.findings if finding not in before.findings]
+    new = [finding for finding in after.findings if finding.rule not in before.counts]
     assert [finding.rule for finding in new] == ["file.skeleton"]
     assert f"{after.allocated_blocks + after.bitmap_blocks} blocks" in new[0].message
     assert (after.virtual_size, after.allocated_blocks) == (before.virtual_size, before.allocated_blocks)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .address_map import Extent
 from .image import VhdxImage
 from .partitions import Partition
 from .positioned_stream import PositionedStream
-from .salvage import Lost
+from .salvage import DamagedRange, Doubtful, Lost
 
 if TYPE_CHECKING:
     from .virtual_disk import VirtualDisk
+
+R = TypeVar("R", bound=DamagedRange)
 
 
 class PartitionStream(PositionedStream):
@@ -43,17 +45,25 @@ class PartitionStream(PositionedStream):
     @property
     def lost(self) -> tuple[Lost, ...]:
         """As `VirtualDisk.lost`, of the partition: by offsets in it."""
-        return tuple(
-            self._inside(lost) for lost in self.disk.lost if lost.end > self._start and lost.disk_offset < self._end
-        )
+        return self._inside(self.disk.lost)
+
+    @property
+    def doubtful(self) -> tuple[Doubtful, ...]:
+        """As `VirtualDisk.doubtful`, of the partition: by offsets in it."""
+        return self._inside(self.disk.doubtful)
+
+    @property
+    def fill(self) -> bytes:
+        """As `VirtualDisk.fill`; what is repeated begins at multiples of its length from the disk's start."""
+        return self.disk.fill
 
     def has_changed(self) -> bool:
         """As `VirtualDisk.has_changed`."""
         return self.disk.has_changed()
 
-    def lose(self, extent: Extent) -> None:
-        """As `VirtualDisk.lose`."""
-        self.disk.lose(replace(extent, disk_offset=extent.disk_offset + self._start))
+    def account(self, extent: Extent) -> bool:
+        """As `VirtualDisk.account`."""
+        return self.disk.account(replace(extent, disk_offset=extent.disk_offset + self._start))
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the partition, less only at its end; the position stays. Safe for threads."""
@@ -74,9 +84,13 @@ class PartitionStream(PositionedStream):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.size} bytes{' closed' if self.closed else ''}>"
 
-    def _inside(self, lost: Lost) -> Lost:
-        start, end = max(lost.disk_offset, self._start), min(lost.end, self._end)
-        return replace(lost, disk_offset=start - self._start, length=end - start)
+    def _inside(self, ranges: Iterable[R]) -> tuple[R, ...]:
+        """The parts of ranges that lie in the partition, by offsets in it."""
+        return tuple(
+            replace(entry, disk_offset=start - self._start, length=end - start)
+            for entry in ranges
+            if (start := max(entry.disk_offset, self._start)) < (end := min(entry.end, self._end))
+        )
 
     def _rest(self, offset: int) -> int:
         """How many bytes follow `offset`."""

@@ -83,7 +83,7 @@ def convert(
         output.write_zeros(disk.size, end - disk.size)
         output.write(memoryview(footer), end)
         if map_file is not None:
-            write_all_at(map_file.fd, memoryview(mapfile(disk.size, disk.lost).encode()), 0)
+            write_all_at(map_file.fd, memoryview(mapfile(disk.size, disk.lost, disk.doubtful).encode()), 0)
 
 
 def _vhd_end(size: int, exact: bool) -> tuple[int, bytes]:
