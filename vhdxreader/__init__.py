@@ -46,6 +46,7 @@ from .format.structure_copies import Copy
 from .plain_values import plain
 
 _LATER = {
+    "files.writing": ["WholeFile"],
     "format.log_summary": ["LogHandling", "LogStatus", "LogSummary"],
     "disk.partition_stream": ["PartitionStream"],
     "disk.replay_changes": ["LogChanges"],
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from .disk.partition_stream import PartitionStream
     from .disk.partitions import Partition, PartitionTable
     from .disk.replay_changes import LogChanges
+    from .files.writing import WholeFile
     from .format.log_summary import LogHandling, LogStatus, LogSummary
     from .tools.check import Report, check
     from .tools.compare import Comparison, DifferingRange, compare
@@ -147,6 +149,7 @@ __all__ = [
     "VhdxError",
     "VhdxImage",
     "VirtualDisk",
+    "WholeFile",
     "chain_forest",
     "check",
     "compare",

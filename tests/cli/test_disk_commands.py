@@ -236,3 +236,50 @@ def test_mount_says_at_once_what_is_wrong(folder, capsys):
     (folder / "mnt").mkdir()
     assert command(capsys, "mount", "disk.raw", "mnt") == (1, "")
     assert command(capsys, "mount", "disk.vhdx", "nowhere") == (64, "")
+
+
+# ---- partitions of cat and convert, other formats
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_partition_alone(folder):
+    assert run(["convert", "child.avhdx", "part.raw", "--partition", "1", "-q"]) == 0
+    assert (folder / "part.raw").read_bytes() == CHILD.expected(MB, 51200)
+    arguments = [sys.executable, "-m", "vhdxreader", "cat", "disk.vhdx", "--partition", "1", "--offset", "512"]
+    done = subprocess.run(arguments, capture_output=True, check=True, cwd=folder)
+    assert done.stdout == IMAGE.expected(MB + 512, 51200 - 512)
+
+
+@pytest.mark.witness
+@pytest.mark.parametrize("suffix", ["qcow2", "vmdk", "vdi", "vhdx", "vhd"])
+def test_the_suffix_says_the_format(suffix, folder, witness, capsys):
+    target = f"out.{suffix}"
+    assert run(["convert", "child.avhdx", target]) == 0
+    (folder / "want.raw").write_bytes(CHILD.expected())
+    form = "vpc" if suffix == "vhd" else suffix
+    compare = [witness("qemu-img"), "compare", "-f", form, "-F", "raw", target, "want.raw"]
+    assert "identical" in subprocess.run(compare, capture_output=True, text=True, check=True, cwd=folder).stdout
+    assert run(["convert", "child.avhdx", target]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert run(["convert", "child.avhdx", target, "--force", "-p"]) == 0
+    left = set(os.listdir(folder)) - {"broken.vhdx", "child.avhdx", "disk.raw", "disk.vhdx", "want.raw"}
+    assert left == {target}
+
+
+@pytest.mark.witness
+def test_a_broken_disk_in_another_format_is_not_there(folder, witness, capsys):
+    witness("qemu-img")
+    assert run(["convert", "broken.vhdx", "out.qcow2"]) == 2
+    assert "state 4" in capsys.readouterr().err
+    assert not (folder / "out.qcow2").exists()
+    assert run(["convert", "disk.vhdx", "child.avhdx", "--force"]) == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_formats_that_are_not_written(capsys, monkeypatch):
+    assert run(["convert", "disk.vhdx", "out.E01"]) == 64
+    assert "ewfacquirestream" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert run(["convert", "disk.vhdx", "out.qcow2"]) == 1
+    assert "qemu-utils" in capsys.readouterr().err
+    assert run(["convert", "disk.vhdx", "out.qcow2", "-O", "raw"]) == 0

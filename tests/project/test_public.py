@@ -28,6 +28,7 @@ PUBLIC = {
     "disks": "compare Comparison DifferingRange hash_disk hash_file hash_blocks BlockDigest digest_algorithms"
     " parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
+    "files": "WholeFile",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
     " write_skeleton steady shared_blocks",
     "findings": "plain problem_to_dict Finding Severity Tried",

@@ -9,18 +9,26 @@ import click
 
 import vhdxreader
 
-from .options import reads_data, size
+from .options import part_of, partition_option, reads_data, size
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 
 
 @click.command("cat", short_help="The virtual disk's bytes to standard output.")
 @reads_data
+@partition_option
 @click.option("--offset", type=size, metavar="SIZE", default="0", help="Start at this byte of the virtual disk.")
 @click.option("--length", type=size, metavar="SIZE", help="Write this many bytes.  [default: up to the end]")
 @shows_progress
 def command(
-    image: str, offset: int, length: int | None, changing: bool, progress: bool | None, quiet: bool, **how: Any
+    image: str,
+    partition: int | None,
+    offset: int,
+    length: int | None,
+    changing: bool,
+    progress: bool | None,
+    quiet: bool,
+    **how: Any,
 ) -> int:
     """Write the virtual disk in IMAGE, or a part of it, to standard output.
 
@@ -29,14 +37,15 @@ def command(
     if progress is None and sys.stdout.isatty():
         progress = False  # a bar would stand among the bytes
     with vhdxreader.open(image, **how) as disk:
-        rest = disk.size - offset
+        part = part_of(disk, partition)
+        rest = part.size - offset
         if rest < 0 or (length is not None and length > rest):
-            raise click.UsageError(f"the virtual disk ends at byte {disk.size}, before the end of what is asked for")
-        shared = vhdxreader.shared_blocks(disk) if (offset, length) == (0, None) else ()
+            raise click.UsageError(f"the virtual disk ends at byte {part.size}, before the end of what is asked for")
+        shared = vhdxreader.shared_blocks(disk) if (offset, length, partition) == (0, None, None) else ()
         if not quiet:
             report_findings(disk, shared)
         with vhdxreader.steady(disk, changing=changing), progress_bar("Reading", progress, quiet=quiet) as report:
-            vhdxreader.copy_range(disk, sys.stdout.buffer, offset=offset, length=length, progress=report)
+            vhdxreader.copy_range(part, sys.stdout.buffer, offset=offset, length=length, progress=report)
         if changing:
             report_change(disk)
         return report_lost(disk) or (2 if shared else 0)

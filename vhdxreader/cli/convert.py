@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,17 +12,25 @@ from typing import Any
 import click
 
 import vhdxreader
-from vhdxreader import Finding, VirtualDisk
+from vhdxreader import Finding, PartitionStream, VirtualDisk
 
 from .answer import answers, asked_for_json
-from .options import offers_force, reads_data
+from .options import offers_force, part_of, partition_option, reads_data
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 
 
-@click.command("convert", short_help="The virtual disk as a raw image.")
+@click.command("convert", short_help="The virtual disk as raw, VHD, qcow2, ...")
 @reads_data
 @click.argument("target", metavar="DST", type=click.Path())
+@partition_option
+@click.option(
+    *("--format", "-O", "format_name"),
+    type=click.Choice(["raw", "vhd", "qcow2", "vmdk", "vdi", "vhdx"]),
+    help="The format of DST.  [default: by its suffix; raw]",
+)
+@click.option("--exact", is_flag=True, help="No padding of a VHD to whole megabytes, which Azure wants.")
+@click.option("-f", "source_format", type=click.Choice(["vhdx"]), hidden=True)
 @click.option("--force", is_flag=True, help="Overwrite DST if it exists; a block device always does.")
 @click.option("--sparse/--no-sparse", default=True, help="Leave holes for zeros in a file.  [default: --sparse]")
 @click.option("--detect-zeroes", is_flag=True, help="Look for zeros inside data, too, 4 KiB at a time.")
@@ -32,6 +41,10 @@ from .progress import progress_bar, shows_progress
 def command(
     image: str,
     target: str,
+    partition: int | None,
+    format_name: str | None,
+    exact: bool,
+    source_format: str | None,  # noqa: ARG001  # fingers know it from qemu-img
     force: bool,
     sparse: bool,
     detect_zeroes: bool,
@@ -42,11 +55,15 @@ def command(
     changing: bool,
     **how: Any,
 ) -> int:
-    """Write the virtual disk in IMAGE to DST, as a raw image. DST is a file, a block device, or - for standard output.
+    """Write the virtual disk in IMAGE to DST: a file, a block device, or - for standard output.
+
+    It is a raw image, unless the suffix of DST or --format says otherwise: .vhd is a fixed VHD, .qcow2, .vmdk, .vdi and
+    .vhdx are written by qemu-img. For E01, use vhdxreader cat IMAGE | ewfacquirestream.
 
     A file is there when it is whole, or not at all: until then it has a name of its own, which begins with .vhdxreader-
     in the same folder. With --salvage, a GNU ddrescue mapfile says which bytes were lost.
     """
+    format_name = format_name or _format_of(target)
     if target == "-" and asked_for_json() is not None:
         raise click.UsageError("standard output cannot take both the disk and JSON")
     if target == "-" and progress is None and sys.stdout.isatty():
@@ -63,9 +80,16 @@ def command(
         shared = vhdxreader.shared_blocks(disk)
         if not quiet:
             report_findings(disk, shared)
+        part = part_of(disk, partition)
+        if format_name not in ("raw", "vhd"):
+            _convert_by_qemu_img(part, target, format_name, force=force, changing=changing, progress=bool(progress))
+            _answer(disk, target, shared, salvaged=how["errors"] == "zero")
+            return report_lost(disk) or (2 if shared else 0)
         vhdxreader.convert(
-            disk,
+            part,
             output,
+            format="vhd" if format_name == "vhd" else "raw",
+            exact=exact,
             overwrite=force,
             sparse=sparse,
             detect_zeroes=detect_zeroes,
@@ -78,6 +102,28 @@ def command(
             report_change(disk)
         _answer(disk, target, shared, salvaged=how["errors"] == "zero")
         return report_lost(disk) or (2 if shared else 0)
+
+
+def _format_of(target: str) -> str:
+    """What the suffix of a target asks for."""
+    suffix = os.path.splitext(target)[1].lower().removeprefix(".")
+    if suffix in ("e01", "ex01"):
+        raise click.UsageError(f"{suffix.upper()} is not written here, but by: vhdxreader cat IMAGE | ewfacquirestream")
+    return suffix if suffix in ("vhd", "qcow2", "vmdk", "vdi", "vhdx") else "raw"
+
+
+def _convert_by_qemu_img(
+    part: VirtualDisk | PartitionStream, target: str, format_name: str, *, force: bool, changing: bool, progress: bool
+) -> None:
+    from vhdxreader.integrations import qemu_img
+
+    if target == "-":
+        raise click.UsageError(f"{format_name} cannot be written to standard output")
+    try:
+        with vhdxreader.steady(part, changing=changing):
+            qemu_img.convert_by_qemu_img(part, target, format_name, overwrite=force, progress=progress)
+    except qemu_img.QemuImgMissingError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _answer(disk: VirtualDisk, target: str, shared: Sequence[Finding], *, salvaged: bool) -> None:

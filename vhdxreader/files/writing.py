@@ -21,9 +21,9 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getat
 class WholeFile:
     """A context in which `fd` is written to; at its end the file gets its name, after an error it is removed.
 
-    Until then it has a name that begins with ".vhdxreader-", in the same folder. A symbolic link is followed. What has
-    the name already is replaced only with `overwrite`, by one with the same permissions; never where its device and
-    inode are in `protected`, nor where it is not a regular file.
+    Until then it has the name `temporary`, which begins with ".vhdxreader-", in the same folder. A symbolic link is
+    followed. What has the name already is replaced only with `overwrite`, by one with the same permissions; never where
+    its device and inode are in `protected`, nor where it is not a regular file.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class WholeFile:
         self._overwrite = overwrite
         replaced = self._check_free(protected)
         self._folder = os.path.dirname(self.path)
-        self._temporary = os.path.join(self._folder, f".vhdxreader-{os.urandom(8).hex()}.part")
+        self.temporary = os.path.join(self._folder, f".vhdxreader-{os.urandom(8).hex()}.part")
         mode = 0o666 if replaced is None else replaced.st_mode & 0o777
         self.fd = self._create(mode)
         if replaced is not None and hasattr(os, "fchmod"):
@@ -60,13 +60,13 @@ class WholeFile:
                 self._name()
         finally:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._temporary)
+                os.unlink(self.temporary)
         if kind is None:
             _sync_folder(self._folder)
 
     def _create(self, mode: int) -> int:
         try:
-            return os.open(self._temporary, _FLAGS, mode)
+            return os.open(self.temporary, _FLAGS, mode)
         except OSError as error:  # the temporary name would tell nobody anything
             raise OSError(error.errno, error.strerror, self.path) from None
 
@@ -86,15 +86,15 @@ class WholeFile:
 
     def _name(self) -> None:
         if self._overwrite:
-            os.replace(self._temporary, self.path)
+            os.replace(self.temporary, self.path)
             return
         try:
-            os.link(self._temporary, self.path)  # unlike a renaming, it never replaces what came there meanwhile
+            os.link(self.temporary, self.path)  # unlike a renaming, it never replaces what came there meanwhile
         except FileExistsError as error:
             raise FileExistsError(error.errno, error.strerror, self.path) from None
         except OSError:  # a file system without hard links
             self._check_free(())
-            os.rename(self._temporary, self.path)
+            os.rename(self.temporary, self.path)
 
 
 def _sync_folder(path: str) -> None:
