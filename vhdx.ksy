@@ -70,21 +70,18 @@ seq:
   - id: identifier
     type: file_type_identifier
     doc: What the file is and what wrote it.
-    doc-ref: '[MS-VHDX] section 2.2.1'
 instances:
   header_1:
     pos: 0x10000
     size: 4096
     type: header
     doc: First copy of the header.
-    doc-ref: '[MS-VHDX] section 2.2.2'
     -webide-parse-mode: eager
   header_2:
     pos: 0x20000
     size: 4096
     type: header
     doc: Second copy of the header.
-    doc-ref: '[MS-VHDX] section 2.2.2'
     -webide-parse-mode: eager
   region_table_1:
     pos: 0x30000
@@ -142,7 +139,6 @@ instances:
       The log, whether there is anything to replay in it or not. There is, if
       `log_guid` of the current header is not zero. None if it begins outside
       the file.
-    doc-ref: '[MS-VHDX] section 2.3'
     -webide-parse-mode: eager
   has_bat:
     value: |
@@ -170,7 +166,6 @@ instances:
     type: metadata_region
     if: has_metadata
     doc: What kind of disk it is, how large, and where its parent is.
-    doc-ref: '[MS-VHDX] section 2.6'
     -webide-parse-mode: eager
   has_geometry:
     value: 'has_metadata ? metadata.is_geometry_ok : false'
@@ -196,17 +191,9 @@ instances:
     doc: Offset of the block allocation table in the file.
   block_allocation_table:
     pos: ofs_bat_region.as<s8>
-    type: |
-      bat(
-        ofs_bat_region.as<u8>,
-        virtual_disk_size.as<u8>,
-        len_payload_block.as<u4>,
-        logical_sector_size.as<u4>,
-        has_parent
-      )
+    type: bat(ofs_bat_region.as<u8>, virtual_disk_size.as<u8>, len_payload_block.as<u4>, logical_sector_size.as<u4>, has_parent)
     if: 'has_bat ? has_geometry : false'
     doc: Where each block of the disk is.
-    doc-ref: '[MS-VHDX] section 2.5'
     -webide-parse-mode: eager
 types:
   guid:
@@ -397,14 +384,9 @@ types:
         doc: True if the region begins inside the file.
       kind:
         value: |
-          guid.raw == [
-            0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42,
-            0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08
-          ] ? "BAT" :
-          (guid.raw == [
-            0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b,
-            0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e
-          ] ? "metadata" : "unknown")
+          guid.raw == [0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08] ? "BAT" :
+          (guid.raw == [0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e] ? "metadata" :
+          "unknown")
         doc: |
           Name of the region: 2DC27766-F623-4200-9D64-115E9BFD4A08 is the block
           allocation table, 8B7CA206-4790-4B9A-B8FE-575F050F886E the metadata
@@ -420,10 +402,7 @@ types:
         type: u4
         doc: Number of entries in the table.
       ofs_end:
-        value: |
-          num_entries.as<u4> > 2047.as<u4>
-            ? 65520.as<s8>
-            : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 16.as<s8>).as<s8>
+        value: 'num_entries.as<u4> > 2047.as<u4> ? 65520.as<s8> : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 16.as<s8>).as<s8>'
         doc: Where a search ends if nothing was found.
       bat:
         pos: 16
@@ -468,7 +447,6 @@ types:
         type: file_parameters_item
         if: search.has_file_parameters
         doc: Block size and kind of the disk.
-        doc-ref: '[MS-VHDX] section 2.6.2.1'
         -webide-parse-mode: eager
       virtual_disk_size:
         pos: search.virtual_disk_size.last.ofs_item
@@ -476,7 +454,6 @@ types:
         type: virtual_disk_size_item
         if: search.has_virtual_disk_size
         doc: Size of the disk.
-        doc-ref: '[MS-VHDX] section 2.6.2.2'
         -webide-parse-mode: eager
       virtual_disk_id:
         pos: search.virtual_disk_id.last.ofs_item
@@ -484,7 +461,6 @@ types:
         type: virtual_disk_id_item
         if: search.has_virtual_disk_id
         doc: Identity of the disk.
-        doc-ref: '[MS-VHDX] section 2.6.2.3'
         -webide-parse-mode: eager
       logical_sector_size:
         pos: search.logical_sector_size.last.ofs_item
@@ -492,7 +468,6 @@ types:
         type: logical_sector_size_item
         if: search.has_logical_sector_size
         doc: Sector size that the disk shows.
-        doc-ref: '[MS-VHDX] section 2.6.2.4'
         -webide-parse-mode: eager
       physical_sector_size:
         pos: search.physical_sector_size.last.ofs_item
@@ -500,7 +475,6 @@ types:
         type: physical_sector_size_item
         if: search.has_physical_sector_size
         doc: Sector size that the disk claims to have inside.
-        doc-ref: '[MS-VHDX] section 2.6.2.5'
         -webide-parse-mode: eager
       parent_locator:
         pos: search.parent_locator.last.ofs_item
@@ -601,30 +575,13 @@ types:
       kind:
         value: |
           is_user ? "user item" :
-          (item_id.raw == [
-            0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d,
-            0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b
-          ] ? "file parameters" :
-          (item_id.raw == [
-            0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48,
-            0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8
-          ] ? "virtual disk size" :
-          (item_id.raw == [
-            0xab, 0x12, 0xca, 0xbe, 0xe6, 0xb2, 0x23, 0x45,
-            0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46
-          ] ? "virtual disk ID" :
-          (item_id.raw == [
-            0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09, 0x47,
-            0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f
-          ] ? "logical sector size" :
-          (item_id.raw == [
-            0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44, 0x71, 0x44,
-            0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56
-          ] ? "physical sector size" :
-          (item_id.raw == [
-            0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
-            0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c
-          ] ? "parent locator" : "unknown"))))))
+          (item_id.raw == [0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d, 0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b] ? "file parameters" :
+          (item_id.raw == [0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48, 0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8] ? "virtual disk size" :
+          (item_id.raw == [0xab, 0x12, 0xca, 0xbe, 0xe6, 0xb2, 0x23, 0x45, 0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46] ? "virtual disk ID" :
+          (item_id.raw == [0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09, 0x47, 0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f] ? "logical sector size" :
+          (item_id.raw == [0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44, 0x71, 0x44, 0x9c, 0xc9, 0xe9, 0x88, 0x52, 0x51, 0xc5, 0x56] ? "physical sector size" :
+          (item_id.raw == [0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c] ? "parent locator" :
+          "unknown"))))))
         doc: |
           Name of the item:
 
@@ -645,10 +602,7 @@ types:
         type: u2
         doc: Number of entries in the table.
       ofs_end:
-        value: |
-          num_entries.as<u4> > 2047.as<u4>
-            ? 65536.as<s8>
-            : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 32.as<s8>).as<s8>
+        value: 'num_entries.as<u4> > 2047.as<u4> ? 65536.as<s8> : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 32.as<s8>).as<s8>'
         doc: Where a search ends if nothing was found.
       file_parameters:
         pos: 32
@@ -756,11 +710,7 @@ types:
         value: (virtual_disk_size.as<u8> / 0x100000.as<u8>).as<u8>
         doc: Size of the disk in MiB, rounded down.
       is_size_ok:
-        value: |
-          virtual_disk_size.as<s8> >= 0.as<s8> and
-          virtual_disk_size.as<s8> <= (
-            0x4000000.as<s8> * 0x100000.as<s8>
-          ).as<s8>
+        value: virtual_disk_size.as<s8> >= 0.as<s8> and virtual_disk_size.as<s8> <= (0x4000000.as<s8> * 0x100000.as<s8>).as<s8>
         doc: True if the size is within its limit.
   virtual_disk_id_item:
     -webide-representation: '{virtual_disk_id}'
@@ -1151,9 +1101,7 @@ types:
         size: 4
         doc: Signature of the structure at the start of the sector.
       kind:
-        value: |
-          magic == [0x6c, 0x6f, 0x67, 0x65] ? "entry" :
-          (magic == [0x64, 0x61, 0x74, 0x61] ? "data sector" : "other")
+        value: 'magic == [0x6c, 0x6f, 0x67, 0x65] ? "entry" : (magic == [0x64, 0x61, 0x74, 0x61] ? "data sector" : "other")'
         doc: Name of what the sector is.
       body:
         pos: 0
@@ -1193,7 +1141,6 @@ types:
           The entry that begins here. One that goes on at the start of the log
           cannot be shown from here: join its bytes and read them as
           `log_entry`.
-        doc-ref: '[MS-VHDX] section 2.3.1'
   other_bytes:
     doc: What is none of the structures that may be in its place.
     seq:
