@@ -58,6 +58,7 @@ _LATER = {
     "tools.digest_list": ["ListedDigest", "expected_digests", "parse_digest_list"],
     "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk", "hash_file"],
     "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
+    "tools.file_space": ["FileRange", "unused_ranges"],
     "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest", "find_images"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
     "tools.measure": ["FileUse", "Measurement", "measure"],
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from .tools.digest_list import ListedDigest, expected_digests, parse_digest_list
     from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk, hash_file
     from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
+    from .tools.file_space import FileRange, unused_ranges
     from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest, find_images
     from .tools.log_listing import LogListing, LogUpdate, read_log
     from .tools.measure import FileUse, Measurement, measure
@@ -106,6 +108,7 @@ __all__ = [
     "DumpNode",
     "ExaminedEntry",
     "Extent",
+    "FileRange",
     "FileUse",
     "Finding",
     "Forest",
@@ -173,6 +176,7 @@ __all__ = [
     "read_log",
     "shared_blocks",
     "steady",
+    "unused_ranges",
     "write_skeleton",
 ]
 

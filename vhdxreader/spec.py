@@ -81,6 +81,10 @@ class PayloadState(IntEnum):
     PARTIALLY_PRESENT = 7
 
 
+# A block in these keeps the place that it had, while nothing else is put there.
+TRIMMED_STATES = (PayloadState.UNDEFINED, PayloadState.UNMAPPED)
+
+
 class BitmapState(IntEnum):
     """State of a sector bitmap block's BAT entry [2.5.1.2]."""
 

@@ -531,8 +531,9 @@ def test_checking(rule, case, monkeypatch):
     set_limits(case, monkeypatch)
     image = case.make()
     report = vhdxreader.check(case.file(image.file), deep=rule == "file.unreadable")
-    assert set(report.counts) == case.checked
-    assert {finding.rule for finding in report.findings} == case.checked
+    besides = {"file.unused"} - case.checked  # most of what breaks a rule leaves blocks without an entry
+    assert set(report.counts) - besides == case.checked
+    assert {finding.rule for finding in report.findings} - besides == case.checked
     for finding in report.findings:
         assert (finding.severity, finding.section) == (RULES[finding.rule].severity, RULES[finding.rule].section)
         assert finding.means
@@ -542,8 +543,9 @@ def test_checking(rule, case, monkeypatch):
 
 def test_every_rule_has_an_image_that_breaks_it():
     """Those that are left out need files with names, or what no image has: see test_parents.py, test_changing.py and
-    test_salvage.py."""
-    elsewhere = {"parent.name_case", "file.locked", "file.changed", "metadata.given"}
+    test_salvage.py; or they are on space that belongs to nothing: see test_plausible.py."""
+    elsewhere = {"parent.name_case", "file.locked", "file.changed", "metadata.given", "payload.trimmed_shown"}
+    elsewhere |= {"file.zero_tail", "file.broken_off", "file.unused", "bat.zero_page", "block.trimmed_shared"}
     assert {case.values[0] for case in CASES} == set(RULES) - elsewhere
 
 

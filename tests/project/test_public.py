@@ -30,7 +30,7 @@ PUBLIC = {
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "files": "WholeFile",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
-    " write_skeleton steady shared_blocks",
+    " write_skeleton steady shared_blocks unused_ranges FileRange",
     "findings": "plain problem_to_dict Finding Severity Tried",
     "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnreadableError UnsupportedImageError"
     " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError",
@@ -115,6 +115,7 @@ def test_open_is_as_promised():
         "fill": b"\0",
         "geometry": None,
         "ignore_mismatch": False,
+        "trimmed": False,
     }
 
 

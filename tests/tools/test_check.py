@@ -56,11 +56,16 @@ QEMU_FINDINGS = {
 }
 
 
+def counts(report: vhdxreader.Report) -> dict[str, int]:
+    """What a report counts by rule, but for space that belongs to nothing, which most damage leaves."""
+    return {rule: count for rule, count in report.counts.items() if rule != "file.unused"}
+
+
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", CORPUS_FINDINGS)
 def test_real_images(name, corpus):
     report = vhdxreader.check(corpus / name, deep=True)
-    assert dict(report.counts) == CORPUS_FINDINGS[name]
+    assert counts(report) == CORPUS_FINDINGS[name]
     assert report.before_replay == ()
     assert report.unused_bytes == 0
 
@@ -72,12 +77,12 @@ def test_images_of_qemu(options, tmp_path, witness, qemu):
     size, expected = QEMU_FINDINGS[options]
     subprocess.run([witness("qemu-img"), "create", "-q", "-f", "vhdx", *options.split(), path, str(size)], check=True)
     report = vhdxreader.check(path, deep=True)
-    assert dict(report.counts) == expected
+    assert counts(report) == expected
     assert report.worst is Severity.INFO
     if size:
         qemu.write(path, (7, MB, 3 * MB))
         report = vhdxreader.check(path, deep=True)
-        assert dict(report.counts) == expected
+        assert counts(report) == expected
         assert report.allocated_blocks
 
 
@@ -135,7 +140,7 @@ def test_all_findings_and_not_only_the_first():
         without={"virtual_disk_id"},
     )
     image.flip(64 * KB + 8).flip(256 * KB + 16).patch(0, b"x")
-    assert dict(vhdxreader.check(image.open()).counts) == {
+    assert counts(vhdxreader.check(image.open())) == {
         "identifier.damaged": 1,
         "header.checksum": 1,
         "header.version": 1,
@@ -153,7 +158,7 @@ def test_blocks_are_checked_without_any_valid_header():
     image = dynamic(4 * MB, blocks={0: full(), 1: full()}, overrides={"block[1]": bat_entry(5)})
     image.flip(64 * KB + 8).flip(128 * KB + 8)
     report = vhdxreader.check(image.open())
-    assert dict(report.counts) == {
+    assert counts(report) == {
         "header.checksum": 2,
         "header.none_valid": 1,
         "header.unproven": 1,
@@ -167,7 +172,7 @@ def test_what_replay_repairs_is_told_apart():
     _, updates = hide(good, (good.bat_offset, 64))
     stale = good.copy().patch(good.block_entry_offset(1), bat_entry(5)).patch(good.metadata_offset + 12, b"\1")
     report = vhdxreader.check(dirty(stale, updates).open())
-    assert dict(report.counts) == {"log.replayed": 1, "metadata_table.reserved": 1}
+    assert counts(report) == {"log.replayed": 1, "metadata_table.reserved": 1}
     assert [finding.rule for finding in report.before_replay] == ["payload.state"]
     assert report.allocated_blocks == 2
 
@@ -175,7 +180,7 @@ def test_what_replay_repairs_is_told_apart():
 def test_log_that_cannot_be_replayed_leaves_the_stale_state():
     image = with_log(dynamic(4 * MB, blocks={0: full()}), Log(guid=LOG_GUID))
     report = vhdxreader.check(image.open())
-    assert dict(report.counts) == {"log.no_sequence": 1}
+    assert counts(report) == {"log.no_sequence": 1}
     assert (report.allocated_blocks, report.before_replay) == (1, ())
 
 
@@ -215,7 +220,7 @@ def test_a_file_object_is_given_back_as_it_was():
 def shared(first: int, second: int, block_size: int = 2 * MB) -> dict[str, int]:
     entries = {"block[0]": bat_entry(6, first), "block[1]": bat_entry(6, second)}
     image = dynamic(2 * block_size, block_size=block_size, overrides=entries).truncate(32 * MB)
-    return dict(vhdxreader.check(image.open()).counts)
+    return counts(vhdxreader.check(image.open()))
 
 
 @pytest.mark.parametrize("first", range(8 * MB, 18 * MB, MB))
@@ -234,13 +239,13 @@ def test_large_blocks_over_each_other():
 def test_block_on_an_unknown_region():
     image = dynamic(4 * MB, blocks={0: full()}, extra_regions=[Region("more", LOG_GUID)])
     image.patch(image.block_entry_offset(1), bat_entry(6, image.region_offset["more"]))
-    assert dict(vhdxreader.check(image.open()).counts) == {"region.unknown": 1, "block.shared": 1}
+    assert counts(vhdxreader.check(image.open())) == {"region.unknown": 1, "block.shared": 1, "file.zero_tail": 1}
 
 
 def test_bitmap_block_on_a_payload_block():
     image = differencing(4 * MB, blocks={0: full(), 1: partial([0])}, parent=dynamic(4 * MB))
     image.patch(image.bitmap_entry_offset(0), bat_entry(6, image.block_offset[0]))
-    assert dict(vhdxreader.check(image.open()).counts) == {"block.shared": 1}
+    assert counts(vhdxreader.check(image.open())) == {"block.shared": 1}
 
 
 def test_needed_bitmap_is_missed_behind_pages_of_nothing():
@@ -248,7 +253,7 @@ def test_needed_bitmap_is_missed_behind_pages_of_nothing():
     parent = dynamic(4 * MB, sector_size=4096)
     image = differencing(4 * MB, blocks={0: partial([0])}, parent=parent, sector_size=4096, bitmap_states={0: 0})
     report = vhdxreader.check(image.open())
-    assert dict(report.counts) == {"bitmap.not_present": 1}
+    assert counts(report) == {"bitmap.not_present": 1}
     assert report.findings[0].file_offset == image.bitmap_entry_offset(0)
 
 
@@ -283,7 +288,7 @@ def test_file_longer_than_any_disk_needs():
     image = dynamic(4 * MB, overrides={"block[0]": bat_entry(6, 200 * TB), "block[1]": bat_entry(6, 200 * TB)})
     image.truncate(1 << 63)
     report = vhdxreader.check(image.open())
-    assert dict(report.counts) == {"file.untracked": 1}
+    assert counts(report) == {"file.untracked": 1}
     assert report.allocated_blocks == 2
 
 

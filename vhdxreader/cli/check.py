@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import vhdxreader
-from vhdxreader import Report, Severity, VhdxError
+from vhdxreader import FileRange, Report, Severity, VhdxError
 
 from .answer import answers, asked_for_json
 from .failure import each_image, failed, worst
@@ -20,9 +20,10 @@ from .table import Column, print_table
 
 _KEYS = (
     *("filename", "format", "worst", "disk_type", "virtual_size", "file_size", "block_size", "payload_block_count"),
-    *("allocated_block_count", "bitmap_block_count", "unused_size", "read_size", "log", "finding_counts", "findings"),
-    *("before_replay", "changed", "parent_state", "parents"),
+    *("allocated_block_count", "bitmap_block_count", "unused_size", "trimmed_size", "unused", "read_size", "log"),
+    *("finding_counts", "findings", "before_replay", "changed", "parent_state", "parents"),
 )
+_SHOWN_RANGES = 10
 _SUMMARY = (
     Column("File", path=True),
     Column("Type"),
@@ -123,6 +124,10 @@ def _parent_text(report: Report) -> str:
     return f"{words}, {report.parents[0].name}" if report.parents else words
 
 
+def _range_pair(part: FileRange) -> tuple[str, str]:
+    return f"{part.file_offset:#x}", f"{size(part.length)}, {part.kind}"
+
+
 def _print_text(report: Report) -> None:
     sizes = [("File size", report.file_size), ("Virtual size", report.virtual_size), ("Block size", report.block_size)]
     counts = [
@@ -135,9 +140,17 @@ def _print_text(report: Report) -> None:
         pairs.append(("Parent", _parent_text(report)))
     pairs += [(name, size(value)) for name, value in sizes if value is not None]
     pairs += [(name, "not known" if value is None else str(value)) for name, value in counts]
-    ends = [("Unused space", report.unused_bytes), ("Read", report.bytes_read)]
+    ends = [
+        ("Unused space", report.unused_bytes),
+        ("Kept for trimmed blocks", report.trimmed_bytes or None),
+        ("Read", report.bytes_read),
+    ]
     pairs += [(name, size(value)) for name, value in ends if value is not None]
     print_pairs(report.name, pairs)
+    if report.unused:
+        print_pairs("Space that no block reads", [_range_pair(part) for part in report.unused[:_SHOWN_RANGES]])
+        if len(report.unused) > _SHOWN_RANGES:
+            click.echo("  more: vhdxreader map --unused lists all")
     print_findings("Findings", report.findings)
     for rule, count in report.counts.items():
         listed = sum(finding.rule == rule for finding in report.findings)

@@ -13,7 +13,7 @@ import vhdxreader
 from vhdxreader import Extent, Kind, VirtualDisk
 
 from .answer import answers, asked_for_json
-from .options import opens_image
+from .options import opens_image, trimmed_option
 from .output import print_pairs, short_size
 from .table import Column, print_table
 
@@ -26,6 +26,12 @@ _COLUMNS = (
     Column("File offset", right=True),
     Column("", wrap=True),
 )
+_UNUSED_COLUMNS = (
+    Column("File offset", right=True),
+    Column("Length", right=True),
+    Column("Bytes", right=True),
+    Column("Kind"),
+)
 
 
 class _MapCommand(click.Command):
@@ -37,28 +43,44 @@ class _MapCommand(click.Command):
 
 @click.command("map", cls=_MapCommand, short_help="Where each part of the disk comes from.")
 @opens_image
-@answers("map", "filename", "virtual_size", "extents")
+@trimmed_option
+@answers("map", "filename", "virtual_size", "extents", "unused")
 @click.option("--qemu", is_flag=True, help="As --json=qemu: an array with exactly the keys of qemu-img map.")
 @click.option("--chain/--own", default=True, help="Of the whole chain, or of IMAGE alone: what it changed.  [--chain]")
-def command(image: str, qemu: bool, chain: bool, **how: Any) -> int:
+@click.option("--unused", is_flag=True, help="Instead, the ranges of IMAGE's file that no block reads, for carving.")
+def command(image: str, qemu: bool, chain: bool, unused: bool, **how: Any) -> int:
     """Show where each part of the virtual disk in IMAGE comes from.
 
     Parts are data, zero, absent (in no file: zeros, or in a parent that is not open) or error (it cannot be read).
     Depth counts the files of the chain from IMAGE, which is 0. Exits with 2 if there is a part that cannot be read.
     """
-    if not chain:
+    if not chain or unused:
         how |= {"parent": None, "parents": None}
     with vhdxreader.open(image, **how) as disk:
+        if unused:
+            _give_unused(disk)
+            return 0
         seen = _Seen(disk.extents(chain=chain))
         answer = asked_for_json()
         if qemu:
             sys.stdout.writelines(_qemu_lines(seen))
         elif answer is not None:
-            facts = {"filename": vhdxreader.plain(disk.name), "virtual_size": disk.size}
+            facts = {"filename": vhdxreader.plain(disk.name), "virtual_size": disk.size, "unused": None}
             answer.give_list(facts, "extents", (extent.to_dict() for extent in seen), "extent")
         else:
             _print_text(disk, seen)
     return 2 if seen.error else 0
+
+
+def _give_unused(disk: VirtualDisk) -> None:
+    ranges = vhdxreader.unused_ranges(disk.image)
+    answer = asked_for_json()
+    if answer is not None:
+        facts = {"filename": vhdxreader.plain(disk.name), "virtual_size": disk.size, "extents": None}
+        answer.give_list(facts, "unused", (part.to_dict() for part in ranges), "range")
+        return
+    rows = ([f"{part.file_offset:#x}", short_size(part.length), str(part.length), part.kind] for part in ranges)
+    print_table(_UNUSED_COLUMNS, rows)
 
 
 class _Seen:

@@ -114,10 +114,17 @@ changing_option = click.option(
 )
 
 
+trimmed_option = click.option(
+    "--trimmed",
+    is_flag=True,
+    help="Show the old content of blocks that were trimmed, where it is still in its place; otherwise zeros.",
+)
+
+
 def reads_data(command: F) -> F:
     """As `opens_image`, for a command that reads the virtual disk: it can be asked to salvage, and not to mind changes,
     which is its keyword `changing`."""
-    return opens_image(salvage_option(changing_option(command)))
+    return opens_image(salvage_option(trimmed_option(changing_option(command))))
 
 
 partition_option = click.option(

@@ -21,7 +21,7 @@ from ..format.rules import RULES, Effect, Findings, breach
 from ..format.salvage_rules import SALVAGE, Salvage
 from ..format.stamp import Stamp, log_differs
 from ..format.structure_copies import Copy
-from .address_map import Extent
+from .address_map import AddressMap, Extent
 from .block_reads import Reader
 from .doubts import Doubts
 from .structures import Structures, read_structures
@@ -110,6 +110,11 @@ class VhdxImage(Closing):
     def path(self) -> str | None:
         """The image's path; None if it was opened as a file object."""
         return self._source.path
+
+    def replace_map(self, address_map: AddressMap) -> None:
+        """Read by another map of the same file from now on."""
+        self.map = address_map
+        self._reader = Reader((address_map,))
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the virtual disk, from this one file; less only at the disk's end.

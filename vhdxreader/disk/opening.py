@@ -15,6 +15,7 @@ from ..format.log_replay import Log
 from ..format.rules import finding
 from .chain import Parents, Policy, open_chain
 from .image import VhdxImage
+from .trimmed_map import show_trimmed
 from .virtual_disk import VirtualDisk
 
 Errors: TypeAlias = Literal["raise", "zero"]
@@ -30,6 +31,7 @@ def open(
     fill: bytes = b"\0",
     geometry: Geometry | None = None,
     ignore_mismatch: bool = False,
+    trimmed: bool = False,
 ) -> VirtualDisk:
     """The virtual disk in an image, as a read-only file object.
 
@@ -60,6 +62,9 @@ def open(
     `ignore_mismatch` takes the `parent` that was given also where the child was not made from it; all that comes from
     it is `doubtful`.
 
+    With `trimmed`, blocks that were trimmed but keep their place read as their old content, where nothing else was put
+    there; as a rule they are zeros. This reads the whole BAT of each file.
+
     Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
     `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
     where the file itself cannot be opened or read.
@@ -85,6 +90,8 @@ def open(
             chain.close()
             raise chain.error
         _add_missing_parent(chain.opened[-1], chain.error)
+    if trimmed:
+        show_trimmed(chain.opened, lenient=salvage)
     return VirtualDisk(chain.opened, chain.borrowed, salvage=salvage, fill=bytes(fill))
 
 

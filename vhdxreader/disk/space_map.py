@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from .. import spec
 
 MAX_TRACKED = 128 * spec.TB  # of the file: 16 MB of bits; the largest virtual disk needs little more than half of it
+_PIECE = 4096  # bytes of bits that are skipped at once
 
 
 class SpaceMap:
@@ -41,6 +42,47 @@ class SpaceMap:
         for number in range(start // spec.MB, min(-(-end // spec.MB), self._end)):
             if self._bits[number >> 3] >> (number & 7) & 1:
                 yield number * spec.MB
+
+    def is_free(self, start: int, end: int) -> bool:
+        """Whether none of the megabytes from `start` up to `end` is taken."""
+        first, last = start // spec.MB, min(-(-end // spec.MB), self._end)
+        bits = int.from_bytes(self._bits[first // 8 : (last + 7) // 8], "little") >> first % 8
+        return first >= last or not bits & (1 << last - first) - 1
+
+    def ranges(self, *, taken: bool) -> Iterator[tuple[int, int]]:
+        """Start and end, in whole megabytes, of each stretch that is taken, or of each that is not."""
+        skipped = 0 if taken else 0xFF  # a byte of nothing but the other kind
+        start = None
+        for at in range(0, len(self._bits), _PIECE):
+            piece = self._bits[at : at + _PIECE]
+            if start is None and piece.count(skipped) == len(piece):
+                continue
+            for number in range(8 * at, min(8 * (at + len(piece)), self._end)):
+                if (self._bits[number >> 3] >> (number & 7) & 1) == taken:
+                    start = number if start is None else start
+                elif start is not None:
+                    yield start * spec.MB, number * spec.MB
+                    start = None
+        if start is not None:
+            yield start * spec.MB, self._end * spec.MB
+
+    def both(self, other: SpaceMap) -> SpaceMap:
+        """What is taken here and in `other`, of the same file."""
+        return self._combined(int.from_bytes(self._bits, "little") & int.from_bytes(other._bits, "little"))
+
+    def without(self, other: SpaceMap) -> SpaceMap:
+        """What is taken here and not in `other`, of the same file."""
+        return self._combined(int.from_bytes(self._bits, "little") & ~int.from_bytes(other._bits, "little"))
+
+    def either(self, other: SpaceMap) -> SpaceMap:
+        """What is taken here or in `other`, of the same file."""
+        return self._combined(int.from_bytes(self._bits, "little") | int.from_bytes(other._bits, "little"))
+
+    def _combined(self, bits: int) -> SpaceMap:
+        new = SpaceMap(0)
+        new._end = self._end
+        new._bits = bytearray(bits.to_bytes(len(self._bits), "little"))
+        return new
 
     def taken(self) -> int:
         """How many bytes are taken, in whole megabytes."""

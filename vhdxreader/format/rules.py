@@ -405,6 +405,42 @@ _RULES = (
     _info(
         "payload.short_last", "2.4", "the file holds all of the last block; what is missing is behind the disk's end"
     ),
+    _info(
+        "file.unused",
+        "2.4",
+        "all of the file belongs to a structure or a block",
+        "leaked space, mostly harmless; or blocks whose BAT entries were lost, and read as zeros now",
+    ),
+    _info(
+        "file.zero_tail",
+        "2.4",
+        "the file does not end with present blocks that hold nothing but zeros",
+        "blocks that were never written to, or a copy that made the file's whole length first and broke off",
+    ),
+    _warn(
+        "file.broken_off",
+        "2.4",
+        "where the file ends with zeros, the disk's backup GPT is not among them",
+        "a copy that made the file's whole length first and broke off: what lies behind is lost, and reads as zeros",
+    ),
+    _warn(
+        "bat.zero_page",
+        "2.5",
+        "no 4 KB of a fixed disk's BAT are zeros beside file space that belongs to nothing",
+        "the entries were probably lost, and their blocks read as zeros",
+    ),
+    _warn(
+        "block.trimmed_shared",
+        "2.5.1.1",
+        "the place that a trimmed block keeps belongs to nothing else",
+        "its old content is gone; what it reads as is not affected",
+    ),
+    _warn(
+        "payload.trimmed_shown",
+        "2.5.1.1",
+        "trimmed blocks read as zeros; the caller wanted their old content",
+        "no reader but one that is asked to gives these bytes",
+    ),
     _info("payload.fixed_absent", "2.6.2.1", "all blocks of a fixed disk are present", "absent ones read as zeros"),
     _warn("bitmap.unexpected", "2.5.1.2", "only a differencing disk has sector bitmap blocks", _UNNEEDED),
     _warn("bitmap.unneeded", "2.5.1.2", "a sector bitmap block is in place; no block needs this one", _UNNEEDED),

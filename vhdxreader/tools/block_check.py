@@ -23,6 +23,7 @@ from ..format.rules import Findings
 Progress = Callable[[int, int], object]
 
 _PAGE_ENTRIES = 4096
+_ENTRIES_IN_4_KB = 4 * spec.KB // spec.BAT_ENTRY_SIZE
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
 _PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
 _FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
@@ -30,16 +31,27 @@ _FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
 
 @dataclass(slots=True)
 class Totals:
-    """What a walk counted. `unused_bytes` of the file belong to nothing, in whole megabytes."""
+    """What a walk counted, in whole megabytes of the file: `unused_bytes` belong to nothing, `trimmed_bytes` to blocks
+    that were trimmed and keep their place. `zero_pages` of the BAT, of 4 KB, have no entry but zeros."""
 
     allocated_blocks: int = 0
     bitmap_blocks: int = 0
     unused_bytes: int = 0
+    trimmed_bytes: int = 0
+    zero_pages: int = 0
+    first_zero_page: int | None = None
     bytes_read: int = 0
 
 
 class BlockWalk:
-    """One walk over the BAT in `region`; `others` are unknown regions, which blocks should not lie on either."""
+    """One walk over the BAT in `region`; `others` are unknown regions, which blocks should not lie on either.
+
+    After it, `used` is the space of the file that belongs to something, and `trimmed` the part of that which is only
+    kept for blocks that were trimmed.
+    """
+
+    used: SpaceMap
+    trimmed: SpaceMap
 
     def __init__(
         self, source: Source, address_map: AddressMap, region: Region, others: list[Region], findings: Findings
@@ -50,6 +62,7 @@ class BlockWalk:
         self._bat: Bat = address_map.bat
         self._findings = findings
         self._space = SpaceMap(source.size)
+        self._trimmed = SpaceMap(source.size)
         self._occupied_end = max(span.end for span in address_map.occupied)
         self._awaited = -1  # index of the sector bitmap entry that the last partially present block needs
         geometry = self._bat.geometry
@@ -73,11 +86,31 @@ class BlockWalk:
             words, gaps = self._bat.read(first, min(_PAGE_ENTRIES, self.entries - first))
             self._add_unreadable(gaps)
             self.is_whole = self.is_whole and not gaps
+            self._count_zero_pages(first, words)
             if any(words) or first <= self._awaited:
                 self._page(first, words, buffer)
             if progress is not None:
                 progress(first + len(words), self.entries)
-        self.totals.unused_bytes = max(-(-self._source.size // spec.MB) * spec.MB - self._space.taken(), 0)
+        self._look_at_space()
+
+    def _count_zero_pages(self, first: int, words: Sequence[int]) -> None:
+        """Pages of 4 KB of entries that are all zero: what a lost page reads as."""
+        for at in range(0, len(words), _ENTRIES_IN_4_KB):
+            if not any(words[at : at + _ENTRIES_IN_4_KB]):
+                self.totals.zero_pages += 1
+                if self.totals.first_zero_page is None:
+                    self.totals.first_zero_page = self._bat.entry_offset(first + at)
+
+    def _look_at_space(self) -> None:
+        """What belongs to nothing, and what is kept for trimmed blocks only."""
+        shared = self._trimmed.both(self._space).taken()
+        if shared:
+            message = f"{shared:#x} bytes of places that trimmed blocks keep belong to something else, too"
+            self._findings.add("block.trimmed_shared", message, self._bat.offset)
+        self.trimmed = self._trimmed.without(self._space)
+        self.used = self._space.either(self._trimmed)
+        self.totals.trimmed_bytes = self.trimmed.taken()
+        self.totals.unused_bytes = max(-(-self._source.size // spec.MB) * spec.MB - self.used.taken(), 0)
 
     def _page(self, first: int, words: Sequence[int], buffer: memoryview | None) -> None:
         for index, word in enumerate(words, first):
@@ -93,6 +126,8 @@ class BlockWalk:
             return
         elif word & spec.STATE_MASK >= _FIRST_WITH_SPACE:
             self._payload(block, index, word, buffer)
+        elif word & spec.STATE_MASK in spec.TRIMMED_STATES and (place_kept := word & spec.FILE_OFFSET_MASK):
+            self._trimmed.take(place_kept, min(place_kept + self._block_size, self._source.size))
         if word & spec.RESERVED_MASK:
             self._add("bat.reserved", f"BAT entry {index} is {word:#x}: reserved bits are not zero", index)
 

@@ -22,13 +22,19 @@ from ..format.metadata import DiskType
 from ..format.rules import RULES, Findings
 from ..format.stamp import Stamp
 from ..plain_values import plain
-from .block_check import BlockWalk, Progress
+from .block_check import BlockWalk, Progress, Totals
+from .file_space import FileRange, first_ranges
 from .skeleton import ends_with_structures
+from .zero_tail import report_zero_tail
 
 KEPT_FINDINGS = 100
 """How many findings of one rule a report lists; `Report.counts` has how many there are."""
 
+KEPT_RANGES = 1000
+"""How many unused ranges of the file a report lists; `unused_ranges` has all."""
+
 _NOT_VHDX = "identifier.signature"
+_OF_ANY_STATE = {"log.ignored", "file.unused", "file.zero_tail"}  # findings that say nothing of damage before a replay
 _WINDOWS = "Microsoft Windows"  # begins its Creator; who copied or resized the image is another matter
 
 
@@ -38,7 +44,9 @@ class Report:
 
     `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
     often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
-    disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes;
+    disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes,
+    and `trimmed_bytes` to blocks that were trimmed and keep their place; `unused` are these ranges, the first
+    `KEPT_RANGES` of them;
     `bytes_read` is what a deep check read of the blocks. `log` is None where there is no current header. A file that
     has neither the signature nor any valid header or region table is no VHDX, and nothing else is said of it. Where
     the file was `changed` during the check, all of this is of no one moment.
@@ -61,6 +69,8 @@ class Report:
     allocated_blocks: int | None = None
     bitmap_blocks: int | None = None
     unused_bytes: int | None = None
+    trimmed_bytes: int | None = None
+    unused: tuple[FileRange, ...] | None = None
     bytes_read: int | None = None
     before_replay: tuple[Finding, ...] = ()
     changed: bool = False
@@ -95,6 +105,8 @@ class Report:
             "allocated_block_count": self.allocated_blocks,
             "bitmap_block_count": self.bitmap_blocks,
             "unused_size": self.unused_bytes,
+            "trimmed_size": self.trimmed_bytes,
+            "unused": self.unused,
             "read_size": self.bytes_read,
             "log": self.log,
             "finding_counts": self.counts,
@@ -227,7 +239,7 @@ def _findings_on_disk(source: Source, known: set[Finding]) -> tuple[Finding, ...
     """What is wrong with the file as it is, and put right by the log's replay."""
     findings = Findings(strict=False, keep=KEPT_FINDINGS, filename=source.name)
     _check_blocks(read_structures(source, findings, LogMode.IGNORE), findings, False, None)
-    return tuple(finding for finding in findings if finding not in known and finding.rule != "log.ignored")
+    return tuple(finding for finding in findings if finding not in known and finding.rule not in _OF_ANY_STATE)
 
 
 def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: Progress | None) -> dict[str, Any]:
@@ -237,21 +249,42 @@ def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: P
     others = [region for region in found.region_table.regions if not region.is_known]
     walk = BlockWalk(found.source, found.map, region, others, findings)
     walk.run(deep=deep, progress=progress)
-    totals, payload_blocks = walk.totals, found.map.bat.geometry.payload_blocks
+    geometry, totals = found.map.bat.geometry, walk.totals
+    read = totals.bytes_read if deep else None
+    report_zero_tail(found.source, found.map, findings)
     if not walk.is_whole:
-        return {"payload_blocks": payload_blocks, "bytes_read": totals.bytes_read if deep else None}
-    absent = payload_blocks - totals.allocated_blocks
-    if found.metadata.disk_type == "fixed" and absent > 0:
-        findings.add(
-            "payload.fixed_absent", f"{absent} blocks of the fixed disk have no space in the file", region.offset
-        )
+        return {"payload_blocks": geometry.payload_blocks, "bytes_read": read}
+    is_fixed = found.metadata.disk_type == "fixed"
+    absent = geometry.payload_blocks - totals.allocated_blocks
+    if is_fixed and absent > 0:
+        message = f"{absent} blocks of the fixed disk have no space in the file"
+        findings.add("payload.fixed_absent", message, region.offset)
+    unused, count = first_ranges(walk, found.source.size, KEPT_RANGES)
+    _report_unused(totals, count, geometry.block_size, is_fixed, findings)
     return {
-        "payload_blocks": payload_blocks,
+        "payload_blocks": geometry.payload_blocks,
         "allocated_blocks": totals.allocated_blocks,
         "bitmap_blocks": totals.bitmap_blocks,
         "unused_bytes": totals.unused_bytes,
-        "bytes_read": totals.bytes_read if deep else None,
+        "trimmed_bytes": totals.trimmed_bytes,
+        "unused": unused,
+        "bytes_read": read,
     }
+
+
+def _report_unused(totals: Totals, count: int, block_size: int, is_fixed: bool, findings: Findings) -> None:
+    """Space of whole blocks that belongs to nothing may be that of blocks whose entries were lost."""
+    blocks = totals.unused_bytes // block_size
+    if not blocks:
+        return
+    pages = f"; {totals.zero_pages} pages of the BAT are zeros" if totals.zero_pages else ""
+    message = f"{totals.unused_bytes:#x} bytes in {count} ranges belong to nothing, room for {blocks} blocks{pages}"
+    findings.add("file.unused", message)
+    if is_fixed and totals.zero_pages:
+        message = (
+            f"{totals.zero_pages} pages of 4 KB of BAT entries are zeros, and the file has room for {blocks} blocks"
+        )
+        findings.add("bat.zero_page", f"{message} that belongs to nothing", totals.first_zero_page)
 
 
 def _is_no_damage(finding: Finding) -> bool:
