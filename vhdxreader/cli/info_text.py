@@ -81,7 +81,7 @@ def _first(facts: Facts) -> Pairs:
         pairs.append(("Payload", "not there: the file ends with its last structure"))
     if facts["parent_locator"] is not None:
         pairs.append(("Parent", _parent(facts)))
-    return [*pairs, ("Findings", _count(facts))]
+    return [*pairs, ("Findings", f"{_count(facts)}; blocks were not looked at (check does)")]
 
 
 def _more(facts: Facts) -> Pairs:

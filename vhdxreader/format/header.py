@@ -78,7 +78,7 @@ def read_creator(source: Source, findings: Findings) -> str:
         return ""
     if not has_signature:
         if any(copy.value is not None for copy in read_headers(source)):
-            message = f'{source.name} does not begin with "vhdxfile", but valid headers follow'
+            message = f'{source.name} does not begin with "vhdxfile", but valid headers follow; salvage reads it'
             findings.add("identifier.damaged", message, 0)
         else:
             findings.add("identifier.signature", not_vhdx_message(source), 0)
