@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .. import spec
 from ..disk.address_map import AddressMap
+from ..disk.image import VhdxImage
 from ..disk.space_map import MAX_TRACKED, SpaceMap
 from ..errors import TruncatedImageError
 from ..files.partial_reads import Gap, fill_around
@@ -205,3 +206,13 @@ class BlockWalk:
 
     def _add(self, rule: str, message: str, index: int) -> None:
         self._findings.add(rule, message, self._bat.entry_offset(index))
+
+
+def walk_image(image: VhdxImage, findings: Findings) -> BlockWalk:
+    """The walk over the BAT of an opened image, done."""
+    regions = image.region_table.regions
+    bat = next(region for region in regions if region.guid == spec.REGION_BAT)
+    others = [region for region in regions if not region.is_known]
+    walk = BlockWalk(image.map.source, image.map, bat, others, findings)
+    walk.run(deep=False, progress=None)
+    return walk

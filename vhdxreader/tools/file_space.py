@@ -11,10 +11,9 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from .. import spec
 from ..disk.image import VhdxImage
 from ..format.rules import Findings
-from .block_check import BlockWalk
+from .block_check import BlockWalk, walk_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,7 @@ class FileRange:
 def unused_ranges(image: VhdxImage) -> Iterator[FileRange]:
     """All ranges of the file that no structure and no present block has, by offset, in whole megabytes but for the
     file's end. Reads the whole BAT."""
-    regions = image.region_table.regions
-    bat = next(region for region in regions if region.guid == spec.REGION_BAT)
-    others = [region for region in regions if not region.is_known]
-    walk = BlockWalk(image.map.source, image.map, bat, others, Findings(strict=False, keep=0))
-    walk.run(deep=False, progress=None)
-    return ranges_of(walk, image.file_size)
+    return ranges_of(walk_image(image, Findings(strict=False, keep=0)), image.file_size)
 
 
 def first_ranges(walk: BlockWalk, file_size: int, most: int) -> tuple[tuple[FileRange, ...], int]:

@@ -5,12 +5,11 @@ In: an opened disk. Out: findings. Reads every BAT of the chain, no payload.
 
 from __future__ import annotations
 
-from .. import spec
 from ..disk.image import VhdxImage
 from ..disk.virtual_disk import VirtualDisk
 from ..errors import Finding
 from ..format.rules import Findings
-from .block_check import BlockWalk
+from .block_check import walk_image
 
 _KEPT = 100  # of each file
 _RULE = "block.shared"
@@ -26,8 +25,5 @@ def shared_blocks(disk: VirtualDisk) -> tuple[Finding, ...]:
 
 def _of_image(image: VhdxImage) -> list[Finding]:
     findings = Findings(strict=False, keep=_KEPT, filename=image.name)
-    regions = image.region_table.regions
-    bat = next(region for region in regions if region.guid == spec.REGION_BAT)
-    others = [region for region in regions if not region.is_known]
-    BlockWalk(image.map.source, image.map, bat, others, findings).run(deep=False, progress=None)
+    walk_image(image, findings)
     return [finding for finding in findings if finding.rule == _RULE]
