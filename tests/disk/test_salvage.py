@@ -326,7 +326,7 @@ def test_geometry_for_metadata_that_are_gone():
     image = sound()
     broken = image.copy().patch(image.metadata_offset, bytes(64 * KB))
     assert whole(broken, geometry=GEOMETRY) == [(0, SIZE, "metadata.given")]
-    with pytest.raises(ValueError, match="say it"):
+    with pytest.raises(VhdxError, match="say it"):
         salvaged(image, geometry=GEOMETRY)
     with pytest.raises(ValueError, match="errors"):
         vhdxreader.open(image.open(), geometry=GEOMETRY)

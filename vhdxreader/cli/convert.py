@@ -37,7 +37,7 @@ from .progress import progress_bar, shows_progress
 @click.option("--mapfile", type=click.Path(), help="Mapfile of a --salvage run.  [default: DST.map; none with -]")
 @click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
 @shows_progress
-@answers("convert", "filename", "target", "virtual_size", "findings", "changed", "lost")
+@answers("convert", "filename", "target", "virtual_size", "findings", "changed", "lost", "doubtful")
 def command(
     image: str,
     target: str,
@@ -138,6 +138,7 @@ def _answer(disk: VirtualDisk, target: str, shared: Sequence[Finding], *, salvag
             "findings": findings,
             "changed": any(finding.rule == "file.changed" for finding in findings),
             "lost": disk.lost if salvaged else None,
+            "doubtful": disk.doubtful if salvaged else None,
         }
         answer.give({key: vhdxreader.plain(value) for key, value in facts.items()})
 

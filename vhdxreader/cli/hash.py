@@ -12,13 +12,13 @@ from vhdxreader import ListedDigest
 
 from .answer import answers, asked_for_json
 from .failure import each_image
-from .options import changing_option, images_argument, opens, part_of, partition_option, salvage_option
+from .options import changing_option, images_argument, opens, part_of, partition_option, salvage_options
 from .output import printable, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 
 _KEYS = (
     *("filename", "partition", "virtual_size", "digests", "before_replay", "file_digests"),
-    *("expected_digests", "verified", "salvaged", "lost", "blocks"),
+    *("expected_digests", "verified", "salvaged", "lost", "doubtful", "blocks"),
 )
 
 
@@ -34,7 +34,7 @@ def _takes_both(command: Any) -> Any:
 @images_argument
 @_takes_both
 @opens
-@salvage_option
+@salvage_options
 @changing_option
 @partition_option
 @click.option(
@@ -105,7 +105,7 @@ class _Hashing:
         if self._with_file:
             with progress_bar("Hashing the file", **self._progress) as report:
                 facts["file_digests"] = vhdxreader.hash_file(filename, wanted, progress=report)
-        facts |= {key: more[key] for key in ("virtual_size", "salvaged", "lost")}
+        facts |= {key: more[key] for key in ("virtual_size", "salvaged", "lost", "doubtful")}
         if expected is not None:
             facts["expected_digests"] = [{one.algorithm: one.digest} for one in expected]
             facts["verified"] = _agrees(expected, facts["digests"])
@@ -150,8 +150,14 @@ class _Hashing:
                 digests = vhdxreader.hash_disk(part, wanted, progress=report)
             if self._changing:
                 report_change(disk)
-            lost = [one.to_dict() for one in part.lost]
-            more = {"virtual_size": part.size, "salvaged": bool(lost), "lost": lost, "code": report_lost(disk)}
+            lost, doubtful = ([one.to_dict() for one in ranges] for ranges in (part.lost, part.doubtful))
+            more = {
+                "virtual_size": part.size,
+                "salvaged": bool(lost or doubtful),
+                "lost": lost,
+                "doubtful": doubtful,
+                "code": report_lost(disk),
+            }
         return digests, more
 
 
@@ -167,7 +173,7 @@ def _print_text(filename: str, facts: Mapping[str, Any]) -> None:
         click.echo(f"{printable(filename)}: {known}")
         return
     name = printable(filename) if facts["partition"] is None else f"{printable(filename)}#{facts['partition']}"
-    mark = " (salvaged: zeros for what was lost)" if facts["salvaged"] else ""
+    mark = " (salvaged: some is lost or doubtful)" if facts["salvaged"] else ""
     for line in _lines(facts.get("before_replay"), f"{name} (before the log's replay)"):
         click.echo(line)
     for line in _lines(facts["digests"], name + mark):

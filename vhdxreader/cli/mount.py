@@ -11,14 +11,14 @@ import click
 
 import vhdxreader
 
-from .options import opens, salvage_option
+from .options import opens, salvage_options
 
 
 @click.command("mount", short_help="The disk and its partitions as files, by FUSE.")
 @click.argument("image", metavar="IMAGE|DIR", type=click.Path(exists=True))
 @click.argument("mountpoint", type=click.Path(exists=True, file_okay=False))
 @opens
-@salvage_option
+@salvage_options
 @click.option("--foreground", "-f", is_flag=True, help="Stay until it is unmounted; errors go to standard error.")
 @click.option("--direct-io", is_flag=True, help="Faster in one go, but nothing of it can be mapped into memory.")
 @click.option("--allow-other", is_flag=True, help="Let other users read, too.")

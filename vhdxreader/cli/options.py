@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
-from vhdxreader import PartitionStream, VirtualDisk
+from vhdxreader import Geometry, PartitionStream, VirtualDisk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,13 +102,76 @@ def parent_options(command: F) -> F:
     return command
 
 
-salvage_option = click.option(
-    "--salvage",
-    "errors",
-    flag_value="zero",
-    default="raise",
-    help="Zeros for what cannot be read, listed on standard error. Without its parent: --parents none.",
-)
+def _pattern(_context: click.Context, _option: click.Parameter, text: str | None) -> bytes:
+    """Bytes: 0x and hexadecimal digits, or text as it is."""
+    if text is None:
+        return b"\0"
+    try:
+        pattern = bytes.fromhex(text[2:]) if text[:2] in ("0x", "0X") else os.fsencode(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not 0x and pairs of hexadecimal digits") from None
+    if not pattern:
+        raise click.BadParameter("it is empty")
+    return pattern
+
+
+def _geometry(_context: click.Context, _option: click.Parameter, text: str | None) -> Geometry | None:
+    """What `size=10G,block=32M,sector=512,parent=no` says; the parent may be left out."""
+    if text is None:
+        return None
+    facts = {"parent": "no"} | dict(part.partition("=")[::2] for part in text.split(","))
+    if set(facts) != {"size", "block", "sector", "parent"} or facts["parent"] not in ("yes", "no"):
+        raise click.BadParameter(f"{text!r} is not size=SIZE,block=SIZE,sector=SIZE,parent=yes|no")
+    try:
+        return Geometry.checked(
+            size(facts["size"]), size(facts["block"]), size(facts["sector"]), facts["parent"] == "yes"
+        )
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_SALVAGE_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--salvage",
+        "errors",
+        flag_value="zero",
+        default="raise",
+        help="Give all that can be had of a damaged image, zeros for what is lost; that, and what is not certain,"
+        " is listed on standard error.",
+    ),
+    click.option(
+        "--fill", metavar="PATTERN", callback=_pattern, help="With --salvage: this, over and over, for what is lost."
+    ),
+    click.option(
+        "--geometry",
+        metavar="size=S,block=S,sector=S,parent=yes|no",
+        callback=_geometry,
+        help="With --salvage: what the metadata would say if they were not gone.",
+    ),
+    click.option(
+        "--ignore-mismatch",
+        is_flag=True,
+        help="Take the --parent that is given, though it is not the one it should be.",
+    ),
+]
+
+
+def salvage_options(command: F) -> F:
+    """Give a command the options on what to do with a damaged image, as keywords for `vhdxreader.open`."""
+
+    @wraps(command)
+    def checked(*arguments: Any, **how: Any) -> Any:
+        if how["errors"] == "raise" and (any(how["fill"]) or how["geometry"] is not None):
+            raise click.UsageError("--fill and --geometry go with --salvage")
+        if how["ignore_mismatch"] and not how["parent"]:
+            raise click.UsageError("--ignore-mismatch goes with --parent")
+        return command(*arguments, **how)
+
+    for decorate in reversed(_SALVAGE_OPTIONS):
+        checked = decorate(checked)
+    return cast("F", checked)
+
+
 changing_option = click.option(
     "--changing",
     is_flag=True,
@@ -124,7 +189,7 @@ trimmed_option = click.option(
 def reads_data(command: F) -> F:
     """As `opens_image`, for a command that reads the virtual disk: it can be asked to salvage, and not to mind changes,
     which is its keyword `changing`."""
-    return opens_image(salvage_option(trimmed_option(changing_option(command))))
+    return opens_image(salvage_options(trimmed_option(changing_option(command))))
 
 
 partition_option = click.option(

@@ -16,7 +16,7 @@ import click
 
 import vhdxreader
 
-from .options import images_argument, opens, salvage_option
+from .options import images_argument, opens, salvage_options
 from .output import report_findings
 
 _SOCKET = "nbd.sock"
@@ -25,7 +25,7 @@ _SOCKET = "nbd.sock"
 @click.command("serve", short_help="The virtual disk over NBD, read-only.")
 @images_argument
 @opens
-@salvage_option
+@salvage_options
 @click.option("--socket", "path", type=click.Path(), metavar="PATH", help="Listen on this Unix socket.")
 @click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Listen on this port of 127.0.0.1; 0: any.")
 @click.option("--bind", metavar="ADDRESS", help="With --port: listen on this address. Whoever reaches it can read.")

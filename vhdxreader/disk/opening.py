@@ -57,7 +57,7 @@ def open(
     which gives all that can be had. Then what would refuse the image is a finding; a read gives zeros, or `fill` over
     and over, for what cannot be read, and the disk lists that in `lost`; what can be read, but is not proven to be in
     its place, it lists in `doubtful`. What is in neither is right. Where nothing can be had, the error says what is
-    missing; if that is the metadata, `geometry` may say what they should (`ValueError` for an image that says it).
+    missing; if that is the metadata, `geometry` may say what they should (`VhdxError` for an image that says it).
 
     `ignore_mismatch` takes the `parent` that was given also where the child was not made from it; all that comes from
     it is `doubtful`.
@@ -74,6 +74,10 @@ def open(
     salvage = errors == "zero"
     if geometry is not None and not salvage:
         raise ValueError('a geometry is only taken with errors="zero"')
+    if geometry is not None:
+        geometry = Geometry.checked(
+            geometry.virtual_disk_size, geometry.block_size, geometry.sector_size, geometry.has_parent
+        )
     if not fill:
         raise ValueError("fill is empty")
     chain = open_chain(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from .. import spec
+from ..errors import VhdxError
 from ..files.source import Source
 from ..format import header as headers
 from ..format import region_table as regions
@@ -54,7 +55,7 @@ class Structures:
 def read_structures(source: Source, findings: Findings, mode: LogMode, given: Geometry | None = None) -> Structures:
     """Read and validate everything but BAT and payload; `mode` says what to do with a log that must be replayed.
 
-    `given` is the geometry of an image that does not say it; `ValueError` for one that does.
+    `given` is the geometry of an image that does not say it; `VhdxError` for one that does.
     """
     creator = headers.read_creator(source, findings)
     if source.size % spec.MB:
@@ -147,7 +148,7 @@ def _with_geometry(metadata: Metadata | None, given: Geometry | None, findings: 
     if given is None:
         return metadata
     if metadata is not None and metadata.geometry is not None:
-        raise ValueError("a geometry is given, but the image's metadata are readable and say it")
+        raise VhdxError("a geometry is given, but the image's metadata are readable and say it")
     findings.add("metadata.given", "the geometry is as the caller gave it")
     return Metadata.given(given)
 

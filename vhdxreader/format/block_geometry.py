@@ -20,6 +20,17 @@ class Geometry:
     sector_size: int
     has_parent: bool
 
+    @classmethod
+    def checked(cls, virtual_disk_size: int, block_size: int, sector_size: int, has_parent: bool) -> Geometry:
+        """Of values that somebody gave; `ValueError` for what no disk can have [2.6.2]."""
+        if block_size & (block_size - 1) or not spec.MIN_BLOCK_SIZE <= block_size <= spec.MAX_BLOCK_SIZE:
+            raise ValueError("a block has a power of two from 1 MiB to 256 MiB")
+        if sector_size not in spec.SECTOR_SIZES:
+            raise ValueError("a sector has 512 or 4096 bytes")
+        if not 0 <= virtual_disk_size <= spec.MAX_VIRTUAL_DISK_SIZE:
+            raise ValueError("a disk has 64 TiB at most")
+        return cls(virtual_disk_size, block_size, sector_size, has_parent)
+
     @property
     def chunk_ratio(self) -> int:
         """Payload blocks that one sector bitmap block describes [2.4]."""
