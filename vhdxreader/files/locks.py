@@ -12,7 +12,7 @@ import sys
 if sys.platform == "linux":
     import fcntl
 
-_FLOCK = "hhqqi4x"  # l_type, l_whence, l_start, l_len, l_pid of a 64-bit Linux
+_FLOCK = "hhqqi0q"  # l_type, l_whence, l_start, l_len, l_pid as C lays them out; on 32 bits it is flock64
 # QEMU locks the byte at 100 plus a number for each permission that it uses: 1 is to write, 3 to resize. All of its
 # locks are shared ones, so that a second user can see them.
 _QEMU_WRITES = (101, 103)
@@ -20,7 +20,7 @@ _QEMU_WRITES = (101, 103)
 
 def writer_lock(fd: int) -> str:
     """Who is known by a lock to have the file open for writing; empty if nobody is."""
-    if sys.platform != "linux" or sys.maxsize < 1 << 32:
+    if sys.platform != "linux":
         return ""
     try:
         if _conflicts(fd, fcntl.F_RDLCK, 0, 0):

@@ -303,7 +303,7 @@ def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
 def _open_file(path: AnyPath, *, only_regular: bool) -> Source:
     if hasattr(os, "preadv"):
         return DescriptorSource(path, only_regular=only_regular)
-    file = io.FileIO(path)
+    file = io.FileIO(path, opener=lambda name, _: os.open(name, _OPEN_FLAGS))
     try:
         if only_regular:
             _check_regular(os.fstat(file.fileno()))

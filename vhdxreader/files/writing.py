@@ -92,7 +92,7 @@ class WholeFile:
             os.link(self.temporary, self.path)  # unlike a renaming, it never replaces what came there meanwhile
         except FileExistsError as error:
             raise FileExistsError(error.errno, error.strerror, self.path) from None
-        except OSError:  # a file system without hard links
+        except (OSError, AttributeError):  # a file system without hard links, or a system
             self._check_free(())
             os.rename(self.temporary, self.path)
 

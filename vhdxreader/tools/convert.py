@@ -151,7 +151,12 @@ class _Placed(_Output):
             super().write_zeros(offset, length)
 
     def is_same(self, data: memoryview, offset: int) -> bool:
-        return os.pread(self._fd, len(data), offset) == data
+        os.lseek(self._fd, offset, os.SEEK_SET)  # not every system has `pread`
+        while part := os.read(self._fd, len(data)):
+            if part != data[: len(part)]:
+                return False
+            data = data[len(part) :]
+        return not data
 
     def copy(self, fd: int, where: int, offset: int, length: int) -> int:
         """Have the kernel copy from `where` of another file; how many bytes it did, for whatever reason it stopped."""

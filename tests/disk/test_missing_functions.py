@@ -1,0 +1,86 @@
+"""Systems that lack functions: a process that has them taken away before the package is imported, and a system's name.
+
+What Windows and macOS lack is taken from their Pythons' documentation; `make test-wine` asks the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builder import MB, differencing, dynamic, full
+
+WINDOWS = "preadv pread pwrite pwritev O_NONBLOCK O_NOCTTY O_CLOEXEC O_DIRECTORY SEEK_DATA SEEK_HOLE copy_file_range"
+WINDOWS += " fchmod posix_fadvise posix_fallocate sendfile fork mkfifo"
+SYSTEMS = {
+    "windows": WINDOWS,
+    "macos": "copy_file_range posix_fadvise posix_fallocate",
+    "old macos": "preadv pwritev copy_file_range posix_fadvise posix_fallocate",
+    "no holes": "SEEK_DATA SEEK_HOLE",
+    "no links": "link",
+}
+PRELUDE = """
+import os, subprocess, sys, tempfile, threading, shutil, mmap
+from pathlib import Path
+for name in {names!r}.split():
+    if hasattr(os, name):
+        delattr(os, name)
+if {names!r}.startswith("preadv pread "):
+    sys.modules["fcntl"] = sys.modules["resource"] = None
+if {system!r} != "no holes":
+    sys.platform = "win32" if {system!r} == "windows" else "darwin"
+import vhdxreader
+child, out = map(Path, sys.argv[1:])
+"""
+WORK = """
+with vhdxreader.open(child) as disk:
+    whole = disk.read()
+    results = []
+    def read():
+        results.append(all(disk.pread(9000, at) == whole[at : at + 9000] for at in range(0, disk.size, 70_000)))
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert results == [True] * 4
+    assert sum(extent.length for extent in disk.extents()) == disk.size
+    assert not disk.has_changed()
+    vhdxreader.convert(disk, out)
+    vhdxreader.convert(disk, out, overwrite=True, verify_source=True)
+    vhdxreader.convert(disk, str(out) + ".vhd", format="vhd", exact=True)
+assert all(finding.severity.name != "ERROR" for finding in vhdxreader.check(child).findings)
+vhdxreader.write_skeleton(child, str(out) + ".skeleton", max_size=1 << 30)
+"""
+
+
+def run(system: str, code: str, *arguments: Path) -> str:
+    text = PRELUDE.format(names=SYSTEMS[system], system=system) + code
+    command = [sys.executable, "-c", text, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_everything_works_without_them(system, tmp_path):
+    parent = dynamic(6 * MB, {0: full(b"a"), 3: full(b"b")})
+    parent.save(tmp_path / "parent.vhdx")
+    image = differencing(6 * MB, {1: full(b"c")}, parent=parent)
+    run(system, WORK, image.save(tmp_path / "child.avhdx"), tmp_path / "out.raw")
+    assert (tmp_path / "out.raw").read_bytes() == image.expected()
+    assert (tmp_path / "out.raw.vhd").read_bytes()[:-512] == image.expected()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names")
+def test_a_pipe_does_not_hang_an_old_macos(tmp_path):
+    """Without `preadv` the file was opened in another way, which waited for somebody to write into the pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    code = """
+try:
+    vhdxreader.open(child)
+except OSError as error:
+    print(type(error).__name__)
+"""
+    assert run("old macos", code, tmp_path / "pipe", tmp_path) in {"UnsupportedOperation", "OSError"}

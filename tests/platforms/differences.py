@@ -1,0 +1,55 @@
+"""A pytest plugin for Windows under Wine: which tests cannot run there, each with the reason."""
+
+from __future__ import annotations
+
+import pytest
+
+NO_LINKS = "Wine makes symbolic links that cannot be opened by it"
+POSIX_ONLY = "uses what only POSIX has: pipes with names, signals, alarms, /dev, /proc"
+NAMES = "names that Windows does not allow"
+SPARSE = "asks how a POSIX file system lays a file out"
+
+REASONS = {
+    "test_convert.py": POSIX_ONLY,
+    "test_the_holes_of_a_sparse_log_are_left_out": SPARSE,
+    "test_documentation_is_current": "writes to a console of another encoding than the page's",
+    "test_a_relative_path_and_odd_names": NAMES,
+    "test_paths_that_name_no_file": NAMES,
+    "test_pipes_and_sockets_do_not_hang": POSIX_ONLY,
+    "test_without_preadv": "takes away what is not there",
+    "test_pipes_are_refused": POSIX_ONLY,
+    "test_a_file_that_gives_nothing": POSIX_ONLY,
+    "test_errors_of_the_file_come_through": "errno.EREMOTEIO is of Linux",
+    "test_a_disk_that_is_dropped_does_not_leak": "counts descriptors in /dev/fd, which under Wine is the host's",
+    "test_what_the_file_system_says[replaced]": "Windows does not replace a file that is open",
+    "test_verify_source_of_a_file": "replaces os.pread",
+    "test_child_behind_a_symbolic_link": NO_LINKS,
+    "test_child_in_a_linked_folder": NO_LINKS,
+    "test_inside_is_not_left_through_a_link": NO_LINKS,
+    "test_cycle_through_a_link[symbolic]": NO_LINKS,
+    "test_name_that_differs_in_case_is_the_last_try": "names that differ in case are one name",
+    "test_device": POSIX_ONLY,
+    "test_a_bad_spot_that_nobody_needs": "replaces os.preadv",
+    "test_eight_threads[without preadv]": "takes away what is not there",
+    "TestContract": "a file that os.pread reads is the model",
+    "test_what_is_no_fault_of_the_image_raises": "Windows says PermissionError of a folder",
+    "test_names_cannot_steer_a_terminal": NAMES,
+    "test_as_cmp_counts": "runs cmp",
+    "test_holes_of_raw_files": SPARSE,
+    "test_digests_of_other_packages[blake3]": "blake3 needs a DLL that Wine 8 has not",
+    "test_lists_of_coreutils": NAMES,
+    "test_what_is_looked_at_in_folders": POSIX_ONLY,
+    "test_raw_and_vhd": SPARSE,
+}
+
+
+def pytest_ignore_collect(collection_path):
+    return True if collection_path.name in REASONS else None
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for part, reason in REASONS.items():
+            name = item.nodeid.split("::", 1)[1]
+            if name == part or name.startswith((part + "[", part + "::")):
+                item.add_marker(pytest.mark.skip(reason=f"under Wine: {reason}"))

