@@ -51,18 +51,21 @@ class SpaceMap:
 
     def ranges(self, *, taken: bool) -> Iterator[tuple[int, int]]:
         """Start and end, in whole megabytes, of each stretch that is taken, or of each that is not."""
-        skipped = 0 if taken else 0xFF  # a byte of nothing but the other kind
+        inside, outside = (0xFF, 0) if taken else (0, 0xFF)  # bytes of nothing but this kind, and of the other
         start = None
         for at in range(0, len(self._bits), _PIECE):
             piece = self._bits[at : at + _PIECE]
-            if start is None and piece.count(skipped) == len(piece):
+            if piece.count(outside if start is None else inside) == len(piece):
                 continue
-            for number in range(8 * at, min(8 * (at + len(piece)), self._end)):
-                if (self._bits[number >> 3] >> (number & 7) & 1) == taken:
-                    start = number if start is None else start
-                elif start is not None:
-                    yield start * spec.MB, number * spec.MB
-                    start = None
+            for i, byte in enumerate(piece, at):
+                if byte == (outside if start is None else inside):
+                    continue
+                for number in range(8 * i, min(8 * i + 8, self._end)):
+                    if (byte >> (number & 7) & 1) == taken:
+                        start = number if start is None else start
+                    elif start is not None:
+                        yield start * spec.MB, number * spec.MB
+                        start = None
         if start is not None:
             yield start * spec.MB, self._end * spec.MB
 

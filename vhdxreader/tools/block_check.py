@@ -104,14 +104,20 @@ class BlockWalk:
 
     def _look_at_space(self) -> None:
         """What belongs to nothing, and what is kept for trimmed blocks only."""
+        if not self._trimmed.taken():  # as a rule; the maps of the largest file have 16 MB each
+            self.used, self.trimmed = self._space, self._trimmed
+        else:
+            self._tell_trimmed_apart()
+        self.totals.trimmed_bytes = self.trimmed.taken()
+        self.totals.unused_bytes = max(-(-self._source.size // spec.MB) * spec.MB - self.used.taken(), 0)
+
+    def _tell_trimmed_apart(self) -> None:
         shared = self._trimmed.both(self._space).taken()
         if shared:
             message = f"{shared:#x} bytes of places that trimmed blocks keep belong to something else, too"
             self._findings.add("block.trimmed_shared", message, self._bat.offset)
         self.trimmed = self._trimmed.without(self._space)
         self.used = self._space.either(self._trimmed)
-        self.totals.trimmed_bytes = self.trimmed.taken()
-        self.totals.unused_bytes = max(-(-self._source.size // spec.MB) * spec.MB - self.used.taken(), 0)
 
     def _page(self, first: int, words: Sequence[int], buffer: memoryview | None) -> None:
         for index, word in enumerate(words, first):

@@ -137,7 +137,8 @@ def check(
     `parent` and `parents` are as in `open`. With None for both, parents are not looked at; nor are they where `file` is
     a file object, which has no folder to find them from, unless they are given.
 
-    Memory is bounded: at most 16 MB for the map of the file's space, and `KEPT_FINDINGS` findings of a rule.
+    Memory is bounded: at most 16 MB for each of up to seven maps of the file's space, and `KEPT_FINDINGS` findings of
+    a rule, for each file.
 
     Raises `OSError` where the file cannot be opened, or cannot be read outside of blocks.
     """
