@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builder import MB
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vhdxreader.disk.space_map import SpaceMap
@@ -11,6 +11,7 @@ from vhdxreader.disk.space_map import SpaceMap
 SIZES = st.sampled_from([1, 7, 8, 9, 64, 33_000, 70_000])
 
 
+@settings(deadline=None, max_examples=60)
 @given(SIZES, st.lists(st.tuples(st.integers(0, 70_000), st.sampled_from([1, 3, 9, 1000, 40_000])), max_size=12))
 def test_as_a_list_of_booleans(size, takes):
     space, model = SpaceMap(size * MB - 5), [False] * size
