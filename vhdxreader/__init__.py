@@ -34,7 +34,7 @@ from .errors import (
     VhdxError,
     problem_to_dict,
 )
-from .files.source import BinaryFile
+from .files.opening import BinaryFile
 from .format.block_geometry import Geometry
 from .format.header import Header
 from .format.log import ActiveSequence, ExaminedEntry, LogEntry

@@ -18,7 +18,7 @@ import vhdxreader
 import vhdxreader.tools.check
 from vhdxreader import ImageChangedError, convert
 from vhdxreader.cli.app import run
-from vhdxreader.files import source
+from vhdxreader.files import opening
 
 SIZE = 64 * MB
 
@@ -324,7 +324,7 @@ def test_a_sharing_violation_says_what_to_do(number, tmp_path, capsys, monkeypat
     def refuse(path, *_arguments, **_options):
         raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr(source, "_open_file", refuse)
+    monkeypatch.setattr(opening, "_open_file", refuse)
     assert run(["info", str(tmp_path / "disk.vhdx")]) == 1
     said = capsys.readouterr().err
     assert "checkpoint" in said

@@ -6,14 +6,12 @@ Every call is made on both, and must give the same value, the same type of error
 from __future__ import annotations
 
 import array
-import copy
 import ctypes
 import hashlib
 import io
 import mmap
 import operator
 import os
-import pickle
 import random
 import shutil
 import tempfile
@@ -301,12 +299,6 @@ def test_archive_in_a_disk():
 
 
 # ---- what a disk is not
-
-
-@pytest.mark.parametrize("function", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_no_copies(disk, function):
-    with pytest.raises(TypeError, match="pickle"):
-        function(disk)
 
 
 def test_no_descriptor(disk):

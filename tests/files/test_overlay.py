@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from vhdxreader.errors import TruncatedImageError
 from vhdxreader.files import range_union as ranges
+from vhdxreader.files.file_object_source import FileObjectSource
+from vhdxreader.files.opening import open_source
 from vhdxreader.files.overlay import OverlaySource, Sectors
 from vhdxreader.files.range_union import Keys, Ranges, RangeUnion
-from vhdxreader.files.source import FileObjectSource
 from vhdxreader.files.word_columns import all_at_least, as_doubles, from_doubles
 from vhdxreader.files.word_columns import joined as column
 
@@ -107,7 +108,9 @@ def overlays(draw: st.DrawFn) -> tuple[OverlaySource, bytes, set[int]]:
     edges = b"".join(content[:8] + content[-4:] for content in contents.values())
     positions = array("Q", [(1 << 40) + i * SECTOR for i in range(len(numbers))])
     ranges_ = Ranges(array("Q", [start for start, _ in zeros]), array("Q", [end for _, end in zeros]))
-    overlay = OverlaySource(Base(io.BytesIO(base)), max(ends), ranges_, Sectors(array("Q", numbers), positions, edges))
+    overlay = OverlaySource(
+        Base(io.BytesIO(base), "base"), max(ends), ranges_, Sectors(array("Q", numbers), positions, edges)
+    )
     written = {*numbers, *(n for start, end in zeros for n in range(start, end))}
     missing = {at for at in range(base_size, len(wanted)) if at // SECTOR not in written}
     return overlay, bytes(wanted), missing
@@ -168,7 +171,7 @@ def test_reads_that_begin_and_end_around_every_border() -> None:
     wanted[log : len(base)] = base[log:]
     sectors = Sectors(array("Q", [5]), array("Q", [log]), content[:8] + content[-4:])
     zeros = Ranges(array("Q", [2, 7]), array("Q", [4, 8]))
-    overlay = OverlaySource(FileObjectSource(io.BytesIO(base)), len(wanted), zeros, sectors)
+    overlay = OverlaySource(open_source(io.BytesIO(base)), len(wanted), zeros, sectors)
     missing = set(range(len(base), len(wanted)))
     places = [at for n in range(13) for at in (n * SECTOR - 1, n * SECTOR, n * SECTOR + 1, n * SECTOR + 100)]
     places = [at for at in places if 0 <= at <= len(wanted)]
@@ -187,7 +190,7 @@ def test_what_is_not_overlaid_goes_to_the_base_as_it_is() -> None:
             asked.append((id(buffer.obj), offset, len(buffer)))
 
     zeros = Ranges(array("Q", [2, 20]), array("Q", [3, 21]))
-    base = Base(io.BytesIO(bytes(40 * SECTOR)))
+    base = Base(io.BytesIO(bytes(40 * SECTOR)), "base")
     overlay = OverlaySource(base, 0, zeros, Sectors(array("Q"), array("Q"), b""))
     buffer = bytearray(17 * SECTOR)
     overlay.read_into(memoryview(buffer), 3 * SECTOR)
@@ -196,9 +199,7 @@ def test_what_is_not_overlaid_goes_to_the_base_as_it_is() -> None:
 
 def test_a_zeroed_range_of_any_length_costs_nothing() -> None:
     zeros = Ranges(array("Q", [1]), array("Q", [1 << 51]))
-    overlay = OverlaySource(
-        FileObjectSource(io.BytesIO(b"x" * 8192)), 1 << 63, zeros, Sectors(array("Q"), array("Q"), b"")
-    )
+    overlay = OverlaySource(open_source(io.BytesIO(b"x" * 8192)), 1 << 63, zeros, Sectors(array("Q"), array("Q"), b""))
     assert overlay.size == 1 << 63
     assert overlay.read_at((1 << 62) - 1, 10) == bytes(10)
     assert overlay.read_at(4090, 10) == b"x" * 6 + bytes(4)

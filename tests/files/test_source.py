@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import tempfile
-import threading
 from contextlib import contextmanager
 
 import pytest
@@ -19,7 +18,7 @@ from cases import valid
 
 import vhdxreader
 from vhdxreader import NotVhdxError, TruncatedImageError
-from vhdxreader.files.source import open_source
+from vhdxreader.files.opening import open_source
 
 IMAGE = valid()
 BYTES = IMAGE.tobytes()
@@ -45,6 +44,10 @@ def no_hang(seconds=20):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def opened_files():
+    return [os.path.realpath(f"/dev/fd/{fd}") for fd in open_descriptors()]
 
 
 def open_descriptors():
@@ -81,6 +84,8 @@ def test_a_path_is_closed(path):
     disk = vhdxreader.open(path)
     assert open_descriptors() != before
     disk.close()
+    assert str(path) not in opened_files()
+    del disk  # until then, nobody else gets the number
     assert open_descriptors() == before
     with vhdxreader.open(path):
         pass
@@ -359,8 +364,19 @@ def test_reads_are_held_against_the_size_before_memory_is(kind, path):
 
 
 def test_a_disk_that_is_dropped_does_not_leak(path):
+    """It says so, as a file of `open` that is dropped does."""
     before = open_descriptors()
-    thread = threading.Thread(target=lambda: vhdxreader.open(path).read(10))
-    thread.start()
-    thread.join()
+    with pytest.warns(ResourceWarning, match="unclosed image file .*disk.vhdx"):
+        vhdxreader.open(path).read(10)
     assert open_descriptors() == before
+
+
+def test_kept_errors_keep_no_descriptor(path):
+    before = open_descriptors()
+    path.write_bytes(BYTES[: MB + 4096])
+    kept = []
+    for _ in range(5):
+        with pytest.raises(vhdxreader.VhdxError) as caught:
+            vhdxreader.open(path)
+        kept.append(caught)
+    assert len(open_descriptors()) <= len(before)

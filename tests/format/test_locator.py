@@ -10,7 +10,7 @@ from builder import IS_REQUIRED, ITEM_GUIDS, MB, Image, Item, Junk, Locator, dif
 
 import vhdxreader
 from vhdxreader import CorruptImageError, UnsupportedImageError
-from vhdxreader.files.source import open_source
+from vhdxreader.files.opening import open_source
 from vhdxreader.format.metadata import MetadataItem
 from vhdxreader.format.parent_locator import read_locator
 from vhdxreader.format.rules import Findings

@@ -44,7 +44,7 @@ from hypothesis import strategies as st
 
 import vhdxreader
 from vhdxreader import DirtyLogError, Severity, VhdxError
-from vhdxreader.files.source import open_source
+from vhdxreader.files.opening import open_source
 from vhdxreader.format import grammar
 from vhdxreader.format.header import choose_current, read_headers
 from vhdxreader.format.log import Ring, examine, find_active

@@ -52,7 +52,7 @@ from hypothesis import strategies as st
 import vhdxreader
 from vhdxreader import CorruptImageError, DirtyLogError, Severity, TruncatedImageError
 from vhdxreader import spec as constants
-from vhdxreader.files.source import open_source
+from vhdxreader.files.opening import open_source
 from vhdxreader.format.header import choose_current, read_headers
 from vhdxreader.format.rules import Findings
 

@@ -13,7 +13,7 @@ from builder import MB, LogEntry, differencing, dynamic, full, partial, reserved
 from dirty_images import wet, write
 
 import vhdxreader
-from vhdxreader.files.source import open_source
+from vhdxreader.files.opening import open_source
 from vhdxreader.tools.compare import DiskSide, RawSide, StreamSide, compare
 
 SIZE = 5 * MB + 512

@@ -12,8 +12,9 @@ from typing import Any
 
 from .. import spec
 from ..errors import VhdxError
+from ..files.descriptor_source import DescriptorSource
 from ..files.partial_reads import fill_around
-from ..files.source import DescriptorSource, fill_zeros
+from ..files.source import fill_zeros
 from ..format.rules import breach
 from .address_map import AddressMap, Extent, Kind, chain_runs, extents, layer_error
 from .salvage import Salvaging

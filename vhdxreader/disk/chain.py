@@ -13,7 +13,8 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from .. import spec
 from ..errors import Finding, ParentError, Tried, VhdxError
-from ..files.source import AnyPath, PathOrFile, Source, open_regular, open_source
+from ..files.opening import AnyPath, PathOrFile, open_regular, open_source
+from ..files.source import Source
 from ..format import header as headers
 from ..format.block_geometry import Geometry
 from ..format.header import Header
@@ -75,6 +76,11 @@ class Chain:
         """Close what was opened."""
         for image in self.opened:
             image.close()
+
+    def discard(self) -> None:
+        """Close what was opened, where nobody but the caller has it."""
+        for image in self.opened:
+            image.discard()
 
 
 def open_chain(
@@ -249,7 +255,7 @@ class _Opener(Generic[M]):
             image = self._open_verified(source)
             _check_sector_size(child, image)
         except BaseException:
-            source.close()
+            source.discard()
             raise
         return self._adopt(image), mismatch
 
@@ -266,7 +272,7 @@ class _Opener(Generic[M]):
         try:
             return self._adopt(open_child(source))
         except BaseException:
-            source.close()
+            source.discard()
             raise
 
     def _adopt(self, image: M) -> M:

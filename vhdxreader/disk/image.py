@@ -189,6 +189,10 @@ class VhdxImage(Closing):
         """Close the file if it was opened by its path. What needs the file raises `ValueError` from then on."""
         self._source.close()
 
+    def discard(self) -> None:
+        """Close an image that nobody but the caller has."""
+        self._source.discard()
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._source.name!r} {self.metadata.disk_type} {self.size} bytes>"
 

@@ -5,10 +5,12 @@ In: a path or file object, and where parents may come from. Out: a `VirtualDisk`
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+import os
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
 from ..errors import ParentError, VhdxError
-from ..files.source import PathOrFile, open_source
+from ..files.opening import PathOrFile, open_source
 from ..format import header
 from ..format.block_geometry import Geometry
 from ..format.log_replay import Log
@@ -36,7 +38,7 @@ def open(
     """The virtual disk in an image, as a read-only file object.
 
     `file` is a path, which is opened and closed, or a seekable binary file object, which is borrowed: the image starts
-    at its offset 0, it is never closed, and its position is moved by reads.
+    at its offset 0, it is never closed, and its position may be moved by reads.
 
     `parent` is the parent of a differencing image: a path, a file object, or an opened disk, which stays open for the
     caller to close; a sequence gives the parent, then its parent, and so on. Without it, and for the parent's own
@@ -65,6 +67,10 @@ def open(
     With `trimmed`, blocks that were trimmed but keep their place read as their old content, where nothing else was put
     there; as a rule they are zeros. This reads the whole BAT of each file.
 
+    The disk can be copied and pickled, as how to open it again: by its absolute path, or by what its file object is
+    copied or pickled as. Threads may share a disk; a process that was forked may, too, unless it is over a file object
+    other than a plain file.
+
     Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
     `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
     where the file itself cannot be opened or read.
@@ -91,18 +97,38 @@ def open(
     )
     if chain.error is not None:
         if not salvage or chain.error.rule == "parent.unexpected":
-            chain.close()
+            chain.discard()
             raise chain.error
         _add_missing_parent(chain.opened[-1], chain.error)
     if trimmed:
         show_trimmed(chain.opened, lenient=salvage)
-    return VirtualDisk(chain.opened, chain.borrowed, salvage=salvage, fill=bytes(fill))
+    disk = VirtualDisk(chain.opened, chain.borrowed, salvage=salvage, fill=bytes(fill))
+    disk.opened_by = partial(
+        open,
+        _lasting(file),
+        parent=_lasting(parent),
+        parents=parents,
+        log=log,
+        errors=errors,
+        geometry=geometry,
+        ignore_mismatch=ignore_mismatch,
+        fill=fill,
+        trimmed=trimmed,
+    )
+    return disk
 
 
 def _add_missing_parent(child: VhdxImage, error: VhdxError) -> None:
     """A finding that there is no parent, where there should be one."""
     rule = (error.rule if isinstance(error, ParentError) else None) or "parent.not_found"
     child.findings += (finding(rule, error.message, error.file_offset, child.name),)
+
+
+def _lasting(file: Any) -> Any:
+    """The same file, or sequence of files, wherever the working directory is by then."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return os.path.abspath(os.fspath(file))
+    return [_lasting(each) for each in file] if isinstance(file, (list, tuple)) else file
 
 
 def is_vhdx(file: PathOrFile) -> bool:

@@ -81,6 +81,10 @@ class PartitionStream(PositionedStream):
         for extent in self.disk.extents(offset=self._start + offset, length=length, chain=chain):
             yield replace(extent, disk_offset=extent.disk_offset - self._start)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._check_open()
+        return _open_again, (self.disk, self.partition, self._position)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.size} bytes{' closed' if self.closed else ''}>"
 
@@ -98,3 +102,9 @@ class PartitionStream(PositionedStream):
         if index(offset) < 0:
             raise ValueError(f"negative offset {offset}")
         return max(self.size - index(offset), 0)
+
+
+def _open_again(disk: VirtualDisk, partition: Partition, position: int) -> PartitionStream:
+    stream = PartitionStream(disk, partition)
+    stream.seek(position)
+    return stream

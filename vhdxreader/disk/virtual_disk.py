@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .address_map import Extent
 from .block_reads import Reader
@@ -31,7 +31,10 @@ class VirtualDisk(PositionedStream):
         salvage: bool = False,
         fill: bytes = b"\0",
     ) -> None:
-        """`images` and behind them `borrowed` are the chain, child first; the disk closes only `images`."""
+        """`images` and behind them `borrowed` are the chain, child first; the disk closes only `images`.
+
+        Who made it sets `opened_by`, which makes it again.
+        """
         self._owned = tuple(images)
         self.images = (*images, *borrowed)
         self.fill = fill  # what lost bytes are made of
@@ -41,6 +44,7 @@ class VirtualDisk(PositionedStream):
             self._salvaging = Salvaging(doubts, fill=fill, raises=not salvage)
         self._reader = Reader([image.map for image in self.images], self._salvaging)
         self.size = images[0].size
+        self.opened_by: Callable[[], VirtualDisk] | None = None
 
     @property
     def image(self) -> VhdxImage:
@@ -124,9 +128,22 @@ class VirtualDisk(PositionedStream):
                 image.close()
         super().close()
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+    def __del__(self) -> None:
+        """Nothing: whoever still reads by way of `images` or `extents` does so; files are closed when nobody can."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How to open it again: pickled and copied, it is another disk, over files that are opened for it."""
+        self._check_open()
+        if self.opened_by is None:
+            raise TypeError(f"cannot pickle or copy a {type(self).__name__!r} that vhdxreader.open did not give")
+        return _open_again, (self.opened_by, self._position)
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""
         return f"<{type(self).__name__} {self.name!r} {self.size} bytes{state}>"
+
+
+def _open_again(opened_by: Callable[[], VirtualDisk], position: int) -> VirtualDisk:
+    disk = opened_by()
+    disk.seek(position)
+    return disk

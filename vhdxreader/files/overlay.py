@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from .. import spec
 from ..errors import TruncatedImageError
+from .descriptor_source import DescriptorSource
 from .range_union import Ranges
-from .source import DescriptorSource, Source, fill_zeros
+from .source import Source, fill_zeros
 
 _SIZE = spec.LOG_SECTOR_SIZE
 _SHIFT = _SIZE.bit_length() - 1
@@ -123,6 +124,9 @@ class OverlaySource(Source):
 
     def close(self) -> None:
         self._base.close()
+
+    def discard(self) -> None:
+        self._base.discard()
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
         count = max(min(len(buffer), self.size - offset), 0)

@@ -15,7 +15,8 @@ from .. import spec
 from ..disk.chain import Parents, Policy, follow_chain
 from ..disk.structures import Structures, read_structures
 from ..errors import Finding, ParentError, ParentMismatchError, Severity, UnsupportedImageError, VhdxError
-from ..files.source import PathOrFile, Source
+from ..files.opening import PathOrFile
+from ..files.source import Source
 from ..format.log_replay import LogMode
 from ..format.log_summary import LogSummary, summarize_log
 from ..format.metadata import DiskType

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
 from .. import spec
 from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
-from ..files.source import PathOrFile, Source, open_source
+from ..files.opening import PathOrFile, open_source
+from ..files.source import Source
 
 Progress = Callable[[int, int], object]  # bytes done, and of all
 

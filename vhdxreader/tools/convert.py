@@ -19,7 +19,8 @@ from typing import BinaryIO, Literal, TypeAlias
 from ..disk.address_map import Extent
 from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
-from ..files.source import AnyPath, file_identity
+from ..files.descriptors import file_identity
+from ..files.opening import AnyPath
 from ..files.writing import WholeFile, write_all, write_all_at
 from ..format.stamp import changed_error
 from .mapfile import mapfile

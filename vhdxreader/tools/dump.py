@@ -15,7 +15,8 @@ from uuid import UUID
 from .. import spec
 from ..disk.structures import Structures, find_structures
 from ..errors import VhdxError
-from ..files.source import PathOrFile, Source, open_source
+from ..files.opening import PathOrFile, open_source
+from ..files.source import Source
 from ..format import grammar
 from ..format.log_replay import LogMode
 from ..format.metadata import KNOWN_ITEMS, MetadataItem, read_table

@@ -17,7 +17,7 @@ from uuid import UUID
 from ..disk.parent_search import NamedPolicy, places
 from ..disk.structures import Structures, read_structures
 from ..errors import Severity
-from ..files.source import open_source
+from ..files.opening import open_source
 from ..format.header import is_vhdx
 from ..format.log_replay import LogMode
 from ..format.parent_locator import ParentLocator

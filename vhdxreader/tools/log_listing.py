@@ -14,7 +14,8 @@ from typing import Any
 from .. import spec
 from ..disk.structures import Structures, read_structures
 from ..errors import Finding, VhdxError
-from ..files.source import Closing, PathOrFile, Source, open_source
+from ..files.opening import PathOrFile, open_source
+from ..files.source import Closing, Source
 from ..format import header as headers
 from ..format.bat import Bat
 from ..format.header import Header

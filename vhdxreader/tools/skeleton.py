@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from .. import spec
 from ..disk.image import VhdxImage
 from ..disk.structures import Structures, find_structures
-from ..files.source import PathOrFile, Source, open_source
+from ..files.opening import PathOrFile, open_source
+from ..files.source import Source
 from ..files.writing import WholeFile, write_all_at
 from ..format.bat import Bat
 from ..format.log_replay import LogMode

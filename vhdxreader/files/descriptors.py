@@ -1,0 +1,89 @@
+"""What can be asked of a descriptor: what it stands for, how large that is, where it has data.
+
+In: a descriptor, or what `fstat` says of it. Out: plain values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Hashable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def file_identity(status: os.stat_result) -> tuple[int, int]:
+    """The device that a file is on, and its inode; for a block device, which may have many nodes, itself and 0."""
+    if stat.S_ISBLK(status.st_mode):
+        return status.st_rdev, 0
+    return status.st_dev, status.st_ino
+
+
+def check_regular(status: os.stat_result) -> None:
+    """`OSError` unless it is a regular file."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
+def file_state(status: os.stat_result) -> Hashable:
+    """What differs as a rule after a file was changed."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def path_identity(path: str | None) -> Hashable:
+    """The file that has the path by now; None where none has. A path that is not absolute may mean another folder."""
+    if path is None or not os.path.isabs(path):
+        return None
+    try:
+        return file_identity(os.stat(path))
+    except OSError:
+        return None
+
+
+def seekable_size(fd: int, name: str) -> int:
+    """How many bytes it has; moves the position."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    except OSError as error:  # which does not say what it is about
+        raise OSError(error.errno, "the file is not seekable", name) from error
+
+
+def data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a range that are no holes, as far as the system tells; moves the position."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield start, end
+        return
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            # ENXIO: nothing but a hole up to the file's end. If that is nearer by now, let a read meet it.
+            if error.errno != errno.ENXIO or os.fstat(fd).st_size < end:
+                yield start, end
+            return
+        hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)
+        if start < hole:
+            yield start, hole
+        start = hole
+
+
+def keeping_position(fd: int, work: Callable[[], T]) -> T:
+    """What `work` gives, which moves the position."""
+    position = os.lseek(fd, 0, os.SEEK_CUR)
+    try:
+        return work()
+    finally:
+        os.lseek(fd, position, os.SEEK_SET)
+
+
+def make_useless(fd: int) -> None:
+    """Have a descriptor stand for a pipe without an end, of which all positioned reads fail: nobody else gets its
+    number. Where no descriptor is left for a pipe, nothing changes."""
+    with contextlib.suppress(OSError):
+        ends = os.pipe()
+        os.dup2(ends[0], fd, inheritable=False)
+        for end in ends:
+            os.close(end)

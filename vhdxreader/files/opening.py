@@ -1,0 +1,103 @@
+"""Opening what an image's bytes come from.
+
+In: a path or a binary file object. Out: a `Source`.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from typing import Any, Literal, Protocol, TypeAlias
+
+from .descriptor_source import DescriptorSource
+from .descriptors import check_regular, seekable_size
+from .file_object_source import FileObjectSource, is_file
+from .source import Source
+
+AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
+PathOrFile: TypeAlias = "AnyPath | BinaryFile"
+
+# A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
+_OPEN_FLAGS = os.O_RDONLY
+for _flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
+    _OPEN_FLAGS |= getattr(os, _flag, 0)
+
+_SHARING_VIOLATION = 32  # of Windows; a share that Linux has mounted gives EBUSY or ETXTBSY
+_HELD = (
+    "another program has it for itself, as Hyper-V has the disks of a running machine: make a checkpoint, or a snapshot"
+    " of the volume, and read the file that this leaves as it is"
+)
+
+
+class BinaryFile(Protocol):
+    """What a file object must have for an image to be read from it; it need not come from the module `io`."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes from the position on; none at the end only."""
+
+    def seek(self, offset: int, whence: Literal[0, 2] = 0, /) -> object:
+        """Move the position, from the start (0) or the end (2)."""
+
+    def tell(self) -> int:
+        """The position."""
+
+
+def open_source(file: PathOrFile) -> Source:
+    """A source over a path, which it opens and closes, or a seekable binary file object, which it borrows."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return _open_path(file)
+    if not hasattr(file, "read") or hasattr(file, "encoding"):
+        raise TypeError(f"a path or a binary file object is expected, not {type(file).__name__}")
+    if hasattr(file, "seekable") and not file.seekable():
+        raise io.UnsupportedOperation("the file object is not seekable")
+    return _borrow(file)
+
+
+def open_regular(path: AnyPath) -> Source:
+    """A source over a path that may name anything: `OSError` unless it is a regular file, before a byte is read.
+
+    A device or a pipe is not even opened, unless it takes the file's place at this very moment.
+    """
+    check_regular(os.stat(path))
+    return _open_path(path, only_regular=True)
+
+
+def name_of(file: object) -> str:
+    """What to call a file object in messages."""
+    return str(getattr(file, "name", None) or f"<{type(file).__name__}>")
+
+
+def _borrow(file: Any) -> Source:
+    if hasattr(os, "preadv") and is_file(file, io.BufferedReader):  # no writes wait in it
+        return DescriptorSource(os.dup(file.fileno()), name_of(file), owner=file)
+    return FileObjectSource(file, name_of(file))
+
+
+def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
+    try:
+        return _open_file(path, only_regular=only_regular)
+    except OSError as error:
+        if getattr(error, "winerror", None) == _SHARING_VIOLATION or error.errno in (errno.EBUSY, errno.ETXTBSY):
+            raise OSError(error.errno, f"{error.strerror}; {_HELD}", os.fsdecode(path)) from error
+        raise
+
+
+def _open_file(path: AnyPath, *, only_regular: bool) -> Source:
+    name = os.fsdecode(path)
+    fd = os.open(path, _OPEN_FLAGS)
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+        if only_regular:
+            check_regular(status)
+        if not hasattr(os, "preadv"):
+            seekable_size(fd, name)
+    except BaseException:
+        os.close(fd)
+        raise
+    if not hasattr(os, "preadv"):
+        return FileObjectSource(io.FileIO(fd), name, path=name)
+    return DescriptorSource(fd, name, path=name)
