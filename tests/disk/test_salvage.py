@@ -577,3 +577,62 @@ def test_command_of_a_truncated_image(tmp_path, capfd):
     path = str(dynamic(GB).truncate(2 * MB + 5).save(tmp_path / "disk.vhdx"))
     assert run(["cat", path]) == 2
     assert "metadata.truncated" in capfd.readouterr().err
+
+
+def test_commands_on_an_image_whose_metadata_are_gone(tmp_path, capfdbinary):
+    image = sound()
+    path = str(image.copy().patch(image.metadata_offset, bytes(64 * KB)).save(tmp_path / "disk.vhdx"))
+    assert run(["cat", "--salvage", path]) == 2
+    assert b"give the geometry" in capfdbinary.readouterr().err
+    geometry = f"size={SIZE},block=1M,sector=512,parent=no"
+    assert run(["cat", "--salvage", "--geometry", geometry, path]) == 2
+    output = capfdbinary.readouterr()
+    assert output.out == image.expected()
+    assert b"doubtful: 0x600000 bytes at 0x0: metadata.given" in output.err
+    for wrong in ("size=1G", f"{geometry},more=1", geometry.replace("1M", "3M"), geometry.replace("512", "1024")):
+        assert run(["cat", "--salvage", "--geometry", wrong, path]) == 64
+    whole = str(image.save(tmp_path / "whole.vhdx"))
+    assert run(["cat", "--salvage", "--geometry", geometry, whole]) == 1
+    assert run(["cat", "--geometry", geometry, path]) == 64
+    assert run(["cat", "--ignore-mismatch", whole]) == 64
+
+
+@pytest.mark.parametrize(("option", "pattern"), [("0xDEADBEEF", b"\xde\xad\xbe\xef"), ("LOST", b"LOST")])
+def test_command_with_a_pattern(option, pattern, tmp_path):
+    path, out = str(broken().save(tmp_path / "disk.vhdx")), tmp_path / "disk.raw"
+    assert run(["convert", "--salvage", "--fill", option, path, str(out)]) == 2
+    data = out.read_bytes()
+    assert data[:MB] == broken().expected(0, MB)
+    assert data[MB : 3 * MB] == pattern * (2 * MB // 4)
+    assert data[3 * MB : 4 * MB] == broken().expected(3 * MB, MB)
+    assert data[4 * MB :] == pattern * (2 * MB // 4)
+    assert run(["convert", "--fill", option, path, str(out)]) == 64
+    assert run(["convert", "--salvage", "--fill", "0xABC", path, str(out)]) == 64
+
+
+def test_mapfile_says_what_is_lost_and_doubtful(tmp_path):
+    blocks = {0: full(b"a", file_offset=8 * MB), 1: full(b"a", file_offset=8 * MB), 2: reserved(4)}
+    path, out = str(sound(blocks=blocks).save(tmp_path / "disk.vhdx")), tmp_path / "disk.raw"
+    assert run(["convert", "--salvage", path, str(out)]) == 2
+    lines = (tmp_path / "disk.raw.map").read_text().splitlines()
+    assert [line.split()[1:4] for line in lines if ": 0x" in line] == [
+        ["lost:", "0x00200000", "0x00100000"],
+        ["doubtful:", "0x00000000", "0x00200000"],
+    ]
+    assert [line.split() for line in lines if not line.startswith("#")][1:] == [
+        ["0x00000000", "0x00200000", "+"],
+        ["0x00200000", "0x00100000", "-"],
+        ["0x00300000", "0x00300000", "+"],
+    ]
+
+
+@pytest.mark.corpus
+def test_whole_images_are_salvaged_without_a_word(corpus):
+    for path in corpus.iterdir():
+        with vhdxreader.open(path) as disk, vhdxreader.open(path, errors="zero") as salvaged_disk:
+            for extent in disk.extents():
+                length = min(extent.length, 4 * MB)
+                offset = extent.disk_offset
+                assert salvaged_disk.pread(length, offset) == disk.pread(length, offset)
+            assert salvaged_disk.lost == salvaged_disk.doubtful == ()
+            assert salvaged_disk.image.findings == disk.image.findings

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import click
 
-from vhdxreader import Finding, Severity, VirtualDisk
+from vhdxreader import DamagedRange, Finding, Severity, VirtualDisk
 
 _MAX_LISTED = 1000  # lost ranges
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -85,19 +85,24 @@ def finding_place(finding: Finding) -> str:
 
 
 def report_lost(disk: VirtualDisk) -> int:
-    """Say on standard error what a salvaging command read as zeros; the exit code that it calls for."""
+    """Say on standard error what a salvaging command could not read, and of what it is not sure; the exit code that
+    this calls for."""
+    _report_ranges("lost", disk.lost, f"were lost and are {'the pattern' if any(disk.fill) else 'zeros'}")
+    _report_ranges("doubtful", disk.doubtful, "are doubtful: as they lie in the file, perhaps not what was there")
+    return 2 if disk.lost or disk.doubtful else 0
+
+
+def _report_ranges(word: str, ranges: Sequence[DamagedRange], what: str) -> None:
     reasons: dict[str, str] = {}
-    for lost in disk.lost[:_MAX_LISTED]:
-        click.echo(f"lost: {lost.length:#x} bytes at {lost.disk_offset:#x}: {lost.rule}", err=True)
-        means = f"{lost.means}; " if lost.means else ""
-        reasons.setdefault(lost.rule, f"{means}at {lost.disk_offset:#x} since {lost.reason}")
-    if not disk.lost:
-        return 0
+    for entry in ranges[:_MAX_LISTED]:
+        click.echo(f"{word}: {entry.length:#x} bytes at {entry.disk_offset:#x}: {entry.rule}", err=True)
+        means = f"{entry.means}; " if entry.means else ""
+        reasons.setdefault(entry.rule, f"{means}at {entry.disk_offset:#x} since {entry.reason}")
     for rule, reason in reasons.items():
         click.echo(f"{rule}: {printable(reason)}", err=True)
-    total = sum(lost.length for lost in disk.lost)
-    click.echo(f"vhdxreader: {size(total)} in {len(disk.lost)} ranges were lost and are zeros", err=True)
-    return 2
+    if ranges:
+        total = sum(entry.length for entry in ranges)
+        click.echo(f"vhdxreader: {size(total)} in {len(ranges)} ranges {what}", err=True)
 
 
 def report_findings(disk: VirtualDisk, more: Iterable[Finding] = ()) -> None:
