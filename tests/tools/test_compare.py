@@ -131,7 +131,8 @@ def test_as_cmp_counts(tmp_path):
     (tmp_path / "a").write_bytes(a)
     (tmp_path / "b").write_bytes(b)
     lines = subprocess.run(["cmp", "-l", "a", "b"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
-    result = compare(RawSide(open_source(tmp_path / "a")), RawSide(open_source(tmp_path / "b")))
+    with open_source(tmp_path / "a") as a_file, open_source(tmp_path / "b") as b_file:
+        result = compare(RawSide(a_file), RawSide(b_file))
     assert result.differing_bytes == len(lines.splitlines())
     assert result.first_difference == int(lines.split()[0]) - 1
 
@@ -142,5 +143,6 @@ def test_holes_of_raw_files(tmp_path):
             os.truncate(file.fileno(), 20 * MB)
             for offset, part in data.items():
                 os.pwrite(file.fileno(), part, offset)
-    result = compare(RawSide(open_source(tmp_path / "a")), RawSide(open_source(tmp_path / "b")))
+    with open_source(tmp_path / "a") as a_file, open_source(tmp_path / "b") as b_file:
+        result = compare(RawSide(a_file), RawSide(b_file))
     assert (result.equal, result.size_a) == (True, 20 * MB)

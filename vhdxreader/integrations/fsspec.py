@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import weakref
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -41,6 +42,7 @@ class VhdxFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec
             fo = fsspec.filesystem(target_protocol, **target_options or {}).open(os.fspath(fo))
         self.fo = fo
         self.disk = vhdxreader.open(cast("BinaryIO", fo), **options)
+        weakref.finalize(self.disk, _close, self.disk.images)  # when no file has it any longer
         self._files = disk_files(self.disk)
         self.dir_cache: dict[str, dict[str, Any]] = {}
 
@@ -61,3 +63,8 @@ class VhdxFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec
         if file is None:
             raise FileNotFoundError(path)
         return io.BytesIO(file) if isinstance(file, bytes) else io.BufferedReader(new_stream(file))
+
+
+def _close(images: tuple[vhdxreader.VhdxImage, ...]) -> None:
+    for image in images:
+        image.close()
