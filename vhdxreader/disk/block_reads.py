@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from operator import index
 from typing import Any
 
 from .. import spec
 from ..errors import VhdxError
 from ..files.descriptor_source import DescriptorSource
 from ..files.partial_reads import fill_around
-from ..files.source import fill_zeros
+from ..files.source import fill_zeros, filled
 from ..format.rules import breach
 from .address_map import AddressMap, Extent, Kind, chain_runs, extents, layer_error
 from .salvage import Salvaging
 
 _STEP_MASK = spec.MB - 1
+_MOST_AT_ONCE = 1 << 30  # the system gives no more than 2 GB
 _SMALLEST_MIX = 16 * spec.KB
 _PAGE_SHIFT = 12  # places in a page
 _PAGE_MASK = (1 << _PAGE_SHIFT) - 1
@@ -54,6 +56,7 @@ class Reader:
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset`, less only at the disk's end."""
+        size, offset = index(size), index(offset)  # others' integers wrap in silence
         try:
             place = self._pages[offset >> self._page_shift][offset >> self._shift & _PAGE_MASK]
         except KeyError:
@@ -71,7 +74,7 @@ class Reader:
     def preadinto(self, buffer: Any, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         view = _flat(buffer)
-        size = len(view)
+        size, offset = len(view), index(offset)
         try:
             place = self._pages[offset >> self._page_shift][offset >> self._shift & _PAGE_MASK]
         except KeyError:
@@ -90,6 +93,8 @@ class Reader:
 
     def extents(self, offset: int, length: int | None) -> Iterator[Extent]:
         """The map of `length` bytes from `offset` on, or up to the end."""
+        offset = index(offset)
+        length = None if length is None else index(length)
         self._check(offset)
         if length is not None and length < 0:
             raise ValueError(f"negative length {length}")
@@ -138,10 +143,10 @@ class Reader:
             if len(self._pages) >= _MAX_PAGES:
                 self._pages.clear()
             page = self._pages[offset >> self._page_shift] = _EMPTY_PAGE[:]
-        index = offset >> self._shift & _PAGE_MASK
-        if page[index] == _UNKNOWN:
-            page[index] = self._find_place(offset & ~self._mask)
-        return page[index]
+        number = offset >> self._shift & _PAGE_MASK
+        if page[number] == _UNKNOWN:
+            page[number] = self._find_place(offset & ~self._mask)
+        return page[number]
 
     def _find_place(self, start: int) -> int:
         if start + self._stretch > self._size:
@@ -159,26 +164,29 @@ class Reader:
         self._check(offset)
         if size < 0:
             raise ValueError(f"negative size {size}")
-        end = min(offset + size, self._size)
-        parts = []
-        while offset < end:
-            file, where, stop = self._piece(offset, end)
-            data = b"" if file is None else _read(file, stop - offset, where)
-            parts.append(data or self._pread_runs(stop - offset, offset))
-            offset = stop
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        size = min(size, max(self._size - offset, 0))
+        if not size:
+            return b""
+        file, where, stop = self._piece(offset, min(offset + size, offset + _MOST_AT_ONCE))
+        if stop == offset + size:
+            data = b"" if file is None else _read(file, size, where)
+            return data or self._pread_runs(size, offset)
+        return filled(size, lambda view: self._fill_pieces(view, offset, zeroed=True))
 
     def _preadinto_pieces(self, view: memoryview, offset: int) -> int:
         self._check(offset)
         view = view[: max(self._size - offset, 0)]
+        self._fill_pieces(view, offset, zeroed=False)
+        return len(view)
+
+    def _fill_pieces(self, view: memoryview, offset: int, *, zeroed: bool) -> None:
         end, at = offset + len(view), offset
         while at < end:
-            file, where, stop = self._piece(at, end)
+            file, where, stop = self._piece(at, min(end, at + _MOST_AT_ONCE))
             part = view[at - offset : stop - offset]
             if file is None or not _read_into(file, part, where):
-                self._fill(part, at, zeroed=False)
+                self._fill(part, at, zeroed=zeroed and file is None)
             at = stop
-        return len(view)
 
     def _pread_runs(self, size: int, offset: int) -> bytes:
         first = next(chain_runs(self._layers, offset, size), None)
@@ -186,9 +194,7 @@ class Reader:
             return b""
         _, depth, (length, kind, where) = first
         if length < size or self._salvaging is not None:
-            buffer = bytearray(size)
-            self._fill(memoryview(buffer), offset, zeroed=True)
-            return bytes(buffer)
+            return filled(size, lambda view: self._fill(view, offset, zeroed=True))
         if kind is Kind.DATA:
             return self._layers[depth].source.read_at(where, size)
         self.account(offset, depth, size, kind)

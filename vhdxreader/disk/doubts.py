@@ -39,7 +39,7 @@ class Doubts:
         self._all = unproven
         self._replayed = replayed
         self._shared: SpaceMap | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def of(self, offset: int, length: int) -> Iterator[Doubt]:
         """Those of a range, whose bytes this file gives or leaves to its parent."""

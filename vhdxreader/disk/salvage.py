@@ -87,7 +87,7 @@ class DamagedRanges(Generic[R]):
     def __init__(self, kind: type[R]) -> None:
         self._kind = kind
         self._ranges: list[R] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, offset: int, length: int, depth: int, rule: str, reason: str) -> None:
         """Record a range."""

@@ -48,7 +48,7 @@ class Bat:
         self._pages: dict[int, array[int]] = {}
         self._gaps: dict[int, list[Gap]] = {}  # of those pages that have some
         self._sums: dict[int, int] = {}  # of every page that was ever read
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may read, too
 
     def word(self, index: int) -> int:
         """The entry at `index`."""

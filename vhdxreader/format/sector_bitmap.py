@@ -37,7 +37,7 @@ class SectorBitmaps:
         self.page_span = _PAGE_BITS * self._sector_size  # bytes of the virtual disk
         self._pages: dict[int, bytes] = {}
         self._gaps: dict[int, list[Gap]] = {}  # of those pages that have some, in bits
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def run_at(self, offset: int, length: int) -> tuple[bool, int]:
         """Whether the sector at `offset` of the virtual disk is in the file, and for how many bytes, at most `length`,

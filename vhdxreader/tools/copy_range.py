@@ -6,6 +6,7 @@ In: an opened disk or partition. Out: its bytes, in order, through one buffer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 from typing import BinaryIO
 
 from ..disk.positioned_stream import PositionedStream
@@ -28,8 +29,9 @@ def copy_range(
     where the range is not in the disk, what a read of the disk raises, and what the target does; `BlockingIOError`
     where it takes nothing without a wait.
     """
+    offset = index(offset)
     rest = disk.size - offset
-    length = rest if length is None else length
+    length = rest if length is None else index(length)
     if offset < 0 or not 0 <= length <= rest:
         raise ValueError(f"{length} bytes at {offset} are not in a disk of {disk.size} bytes")
     buffer = memoryview(bytearray(min(_BUFFER_SIZE, length)))
