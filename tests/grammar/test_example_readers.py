@@ -22,7 +22,7 @@ from format import test_bat, test_header, test_metadata, test_region
 from grammar_tools import BUILT, CORPUS, ROOT, generate, need
 
 FOLDER = ROOT / "examples" / "languages"
-TOOLS = {"Python": (), "JavaScript": ("node", "npm"), "Java": ("java", "mvn"), "Go": ("go",)}
+TOOLS = {"Python": (), "JavaScript": ("node", "npm"), "Java": ("java", "mvn"), "Go": ("go",), "Rust": ("cargo",)}
 CASES = [case for module in (test_bat, test_header, test_metadata, test_region) for case in module.CASES]
 LONGEST = 64 * MB
 PIECE = 16 * MB

@@ -230,7 +230,7 @@ func (i image) copyDisk(out io.Writer) {
 		fits := must(last.OfsChunk())+8*must(last.NumPayloadBlocks()) <= batEnd
 		require(fits, "the BAT region is too small for the disk")
 	}
-	left := bat.VirtualDiskSize
+	left := bat.LenDisk
 	for _, chunk := range chunks {
 		count := must(chunk.NumPayloadBlocks())
 		entries := kaitai.NewStream(bytes.NewReader(i.read(must(chunk.OfsChunk()), 8*count)))

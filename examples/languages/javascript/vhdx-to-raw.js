@@ -151,7 +151,7 @@ class Image {
       const fits = chunk.ofsChunk + 8 * chunk.numPayloadBlocks <= batEnd;
       ensure(fits, 'the BAT region is too small for the disk');
     }
-    let left = bat.virtualDiskSize;
+    let left = bat.lenDisk;
     for (const chunk of bat.chunks) {
       const entries = stream(this.read(chunk.ofsChunk, 8 * chunk.numPayloadBlocks));
       for (let n = 0; n < chunk.numPayloadBlocks; n++) {

@@ -137,7 +137,7 @@ class Image:
         for chunk in bat.chunks[-1:]:
             fits = chunk.ofs_chunk + 8 * chunk.num_payload_blocks <= bat_end
             require(fits, "the BAT region is too small for the disk")
-        left = bat.virtual_disk_size
+        left = bat.len_disk
         for chunk in bat.chunks:
             entries = KaitaiStream(BytesIO(self.read(chunk.ofs_chunk, 8 * chunk.num_payload_blocks)))
             for n in range(chunk.num_payload_blocks):

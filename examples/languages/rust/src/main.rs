@@ -234,7 +234,7 @@ impl Image {
             let end = *last.ofs_chunk()? + 8 * *last.num_payload_blocks()?;
             ensure!(end <= bat_end, "the BAT region is too small for the disk");
         }
-        let mut left = *bat.virtual_disk_size();
+        let mut left = *bat.len_disk();
         for chunk in bat.chunks()?.iter() {
             let entries: BytesReader = self.read(*chunk.ofs_chunk()?, 8 * *chunk.num_payload_blocks()?)?.into();
             for n in 0..*chunk.num_payload_blocks()? {

@@ -214,7 +214,7 @@ public final class VhdxToRaw {
             boolean fits = last.ofsChunk() + 8 * last.numPayloadBlocks() <= batEnd;
             ensure(fits, "the BAT region is too small for the disk");
         }
-        long left = bat.virtualDiskSize();
+        long left = bat.lenDisk();
         for (Vhdx.BatChunk chunk : bat.chunks()) {
             KaitaiStream entries = stream(chunk.ofsChunk(), Math.toIntExact(8 * chunk.numPayloadBlocks()));
             for (long n = 0; n < chunk.numPayloadBlocks(); n++) {
