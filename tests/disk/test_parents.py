@@ -202,6 +202,23 @@ def test_name_that_differs_in_case_is_the_last_try(tree):
     assert found(path, parents="inside") == str(tree / "VM-Disks/Base.VHDX")
 
 
+@pytest.mark.parametrize("policy", ["relative", "inside"])
+def test_links_to_the_same_folder_do_not_multiply(tree, policy):
+    """Three links would be 3 ** 30 paths."""
+    for name in ("bb", "bB", "Bb"):
+        (tree / name).symlink_to(".")
+    path = child("\\".join([*["BB"] * 30, "p.vhdx"])).save(tree / "child.avhdx")
+    with pytest.raises(ParentNotFoundError, match="no such file"):
+        vhdxreader.open(path, parents=policy)
+    PARENT.save(tree / "P.vhdx")
+    assert os.path.realpath(found(path, parents=policy)) == str(tree / "P.vhdx")
+
+
+def test_name_as_a_mac_writes_it(tree):
+    PARENT.save(tree / "Ba\u0308r.vhdx")
+    assert found(child("b\u00e4r.vhdx").save(tree / "child.avhdx")) == str(tree / "Ba\u0308r.vhdx")
+
+
 def test_child_without_a_folder():
     with pytest.raises(ParentNotFoundError, match="no folder"):
         vhdxreader.open(child("base.vhdx").open())

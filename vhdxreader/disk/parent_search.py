@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ..files.descriptors import file_identity
 from ..format.parent_locator import ParentLocator
 
 NamedPolicy: TypeAlias = Literal["relative", "inside", "all"]
@@ -22,6 +24,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _WINDOWS_FILE = re.compile(
     r"(\\\\\?\\)?[A-Za-z]:\\|\\\\\?\\Volume\{[0-9A-Fa-f-]{36}\}\\|\\\\\?\\UNC\\|\\\\(?![?.]\\)[^\\]+\\[^\\]+\\"
 )
+
+_MAX_FOLDERS = 256  # that are looked into for other spellings of one path
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +94,36 @@ def _absolute_problem(value: str, policy: NamedPolicy, windows: bool) -> str | N
 
 
 def _other_cases(path: str) -> Iterator[str]:
-    """What exists under a path that differs from `path` in case only; nothing if `path` itself exists."""
+    """What exists under a path that differs from `path` in case or in the form of its accents only; nothing if `path`
+    itself exists. Each folder is looked into once a level, however many links lead to it, and few in all."""
     folder, missing = path, []
     while not os.path.lexists(folder) and os.path.dirname(folder) != folder:
         folder, name = os.path.split(folder)
-        missing.append(name.casefold())
-    found = [folder] if missing else []
+        missing.append(_folded(name))
+    found, left = [folder] if missing else [], _MAX_FOLDERS
     for name in reversed(missing):
-        found = [os.path.join(above, entry) for above in found for entry in _entries(above) if entry.casefold() == name]
-    yield from found
+        folders = list(_distinct(found))[:left]
+        left -= len(folders)
+        found = [os.path.join(above, entry) for above in folders for entry in _entries(above) if _folded(entry) == name]
+    yield from found[:_MAX_FOLDERS]
+
+
+def _folded(name: str) -> str:
+    """The same for names that differ in case, or in how a Mac writes accents."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
+def _distinct(folders: list[str]) -> Iterator[str]:
+    """The first of all paths that lead to the same folder."""
+    seen = set()
+    for folder in folders:
+        try:
+            identity = file_identity(os.stat(folder))
+        except OSError:
+            continue
+        if identity not in seen:
+            seen.add(identity)
+            yield folder
 
 
 def _entries(folder: str) -> list[str]:
