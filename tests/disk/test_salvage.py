@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import threading
+from copy import copy
 from itertools import pairwise
 
 import pytest
@@ -636,3 +637,10 @@ def test_whole_images_are_salvaged_without_a_word(corpus):
                 assert salvaged_disk.pread(length, offset) == disk.pread(length, offset)
             assert salvaged_disk.lost == salvaged_disk.doubtful == ()
             assert salvaged_disk.image.findings == disk.image.findings
+
+
+def test_a_copied_disk_salvages_as_the_first(tmp_path):
+    path = broken().save(tmp_path / "disk.vhdx")
+    with vhdxreader.open(path, errors="zero", fill=b"LOST") as disk, copy(disk) as again:
+        assert again.read() == disk.read()
+        assert again.lost == disk.lost

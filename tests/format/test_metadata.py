@@ -403,3 +403,21 @@ def test_nil_guids_are_guids():
     image = valid(disk_id=NO_GUID)
     assert values(broken(virtual_disk_id__id=NO_GUID)).virtual_disk_id == NO_GUID
     assert image.size == values(image).virtual_disk_size
+
+
+@pytest.mark.parametrize("guid", ["DA02D7BC-3D3A-423C-AC88-2A36AB21479B", "10E1AE8A-4B7E-4169-A40F-CD70DE928393"])
+def test_items_that_windows_adds_and_that_do_not_concern_the_data(guid):
+    image = valid(extra_items=[builder.Item("more", uuid.UUID(guid), bytes(16), builder.IS_REQUIRED)])
+    with vhdxreader.open(image.open()) as disk:
+        assert disk.image.findings == ()
+        assert disk.read() == image.expected()
+
+
+def test_an_image_that_was_never_finished():
+    guid = uuid.UUID("71CC85F0-1B69-4E28-9558-C3BF83AE75D3")
+    image = valid(extra_items=[builder.Item("more", guid, bytes(16), builder.IS_REQUIRED)])
+    with pytest.raises(vhdxreader.UnsupportedImageError, match="never finished"):
+        vhdxreader.open(image.open())
+    with vhdxreader.open(image.open(), errors="zero") as disk:
+        assert disk.read() == image.expected()
+        assert [(d.disk_offset, d.end, d.rule) for d in disk.doubtful] == [(0, disk.size, "item.unknown_required")]

@@ -110,6 +110,7 @@ def open(
         parents=parents,
         log=log,
         errors=errors,
+        fill=fill,
         geometry=geometry,
         ignore_mismatch=ignore_mismatch,
         fill=fill,

@@ -206,9 +206,13 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
         elif item.is_known:
             known[item.item_id] = item
             _check_flags(item, findings)
+        if item.item_id in spec.IGNORED_ITEMS:
+            continue
         if not item.is_known and item.is_required:
-            message = f"metadata item {item.name} is required, but not known"
-            findings.add("item.unknown_required", message, item.entry_offset)
+            why = "required, but not known"
+            if item.item_id == spec.ITEM_INCOMPLETE:
+                why = "there: the creation or conversion of this image was never finished"
+            findings.add("item.unknown_required", f"metadata item {item.name} is {why}", item.entry_offset)
         elif not item.is_known and not item.is_user:
             findings.add("item.unknown", f"metadata item {item.name} is not known", item.entry_offset)
     users = sum(item.is_user for item in items)
