@@ -113,7 +113,6 @@ def open(
         fill=fill,
         geometry=geometry,
         ignore_mismatch=ignore_mismatch,
-        fill=fill,
         trimmed=trimmed,
     )
     return disk
