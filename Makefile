@@ -22,7 +22,7 @@ $(READY): pyproject.toml $(PARSER_INPUTS)
 	@touch $@
 
 demo: setup  ## read an image: make demo IMAGE=disk.vhdx, or without it one that is made for it
-	@$(BIN)/python examples/demo.py $(if $(IMAGE),'$(IMAGE)')
+	@$(BIN)/python examples/demo.py $${IMAGE:+"$$IMAGE"}
 
 test: setup  ## the tests
 	$(BIN)/python -m pytest

@@ -113,4 +113,7 @@ def compare(other: str, digest: str, expected: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (vhdxreader.VhdxError, OSError) as error:
+        sys.exit(f"demo: {error}")

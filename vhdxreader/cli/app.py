@@ -67,6 +67,9 @@ def app() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
+    if sys.stdout is None:  # closed, as by ">&-": the first file that is opened would get its number
+        click.echo("vhdxreader: the standard output is closed", err=True)
+        sys.exit(FAILED)
     if hasattr(signal, "SIGPIPE"):  # end in silence, as cat does, when whoever reads our output has gone
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):

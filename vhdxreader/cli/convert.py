@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -15,7 +13,7 @@ import vhdxreader
 from vhdxreader import Finding, PartitionStream, VirtualDisk
 
 from .answer import answers, asked_for_json
-from .options import offers_force, part_of, partition_option, reads_data
+from .options import offers_force, part_of, partition_option, reads_data, terminable
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 
@@ -72,7 +70,7 @@ def command(
     if mapfile is None and how["errors"] == "zero" and target != "-":
         mapfile = target + ".map"
     with (
-        _terminable(),
+        terminable(),
         offers_force(),
         vhdxreader.open(image, **how) as disk,
         progress_bar("Converting", progress, quiet=quiet) as report,
@@ -141,20 +139,3 @@ def _answer(disk: VirtualDisk, target: str, shared: Sequence[Finding], *, salvag
             "doubtful": disk.doubtful if salvaged else None,
         }
         answer.give({key: vhdxreader.plain(value) for key, value in facts.items()})
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Have the signals that end a process undo what was begun, as an interrupt from the keyboard does.
-
-    One that does not end it, as SIGHUP under nohup, stays as it is.
-    """
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    ending = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
-    for number in ending:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in ending:
-            signal.signal(number, signal.SIG_DFL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -208,3 +209,20 @@ def part_of(disk: VirtualDisk, number: int | None) -> VirtualDisk | PartitionStr
         return disk.partition(number)
     except KeyError:
         raise click.ClickException(f"{disk.name} has no partition {number}") from None
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have the signals that end a process undo what was begun, as an interrupt from the keyboard does.
+
+    One that does not end it, as SIGHUP under nohup, stays as it is.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ending = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)

@@ -6,7 +6,7 @@ import click
 
 from .. import VhdxError, plain, write_skeleton
 from .answer import answers, asked_for_json
-from .options import image_argument, offers_force
+from .options import image_argument, offers_force, terminable
 from .options import size as parse_size
 from .output import size
 
@@ -27,7 +27,7 @@ def command(image: str, target: str, max_size: int, bitmaps: bool, force: bool) 
     and for the Kaitai Web IDE, which takes about 127 MiB. Blocks that lie between structures are copied with them.
     info, dump, log and check work on it; info shows the state before the replay of a log.
     """
-    with offers_force():
+    with terminable(), offers_force():
         skeleton, is_written = write_skeleton(image, target, max_size=max_size, bitmaps=bitmaps, overwrite=force)
     if not is_written:
         raise VhdxError(

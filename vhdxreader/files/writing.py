@@ -33,7 +33,10 @@ class WholeFile:
         overwrite: bool,
         protected: Collection[Hashable],
     ) -> None:
-        self.path = os.path.realpath(os.fsdecode(path))
+        name = os.fsdecode(path)
+        if not os.path.basename(name):
+            raise IsADirectoryError(errno.EISDIR, "a file is to be written, not a folder", name)
+        self.path = os.path.realpath(name)
         self._overwrite = overwrite
         replaced = self._check_free(protected)
         self._folder = os.path.dirname(self.path)
