@@ -34,7 +34,8 @@ from .errors import (
     VhdxError,
     problem_to_dict,
 )
-from .files.opening import BinaryFile
+from .files.opening import BinaryFile, RemotePath, open_source
+from .files.source import Source
 from .format.block_geometry import Geometry
 from .format.header import Header
 from .format.log import ActiveSequence, ExaminedEntry, LogEntry
@@ -142,9 +143,11 @@ __all__ = [
     "PartitionTable",
     "Region",
     "RegionTable",
+    "RemotePath",
     "Report",
     "Severity",
     "Skeleton",
+    "Source",
     "Tried",
     "TruncatedImageError",
     "UnreadableError",
@@ -170,6 +173,7 @@ __all__ = [
     "measure",
     "open",
     "open_chain",
+    "open_source",
     "parse_digest_list",
     "plain",
     "problem_to_dict",

@@ -20,7 +20,8 @@ from builder import MB, dynamic
 import vhdxreader
 
 PUBLIC = {
-    "opening": "open open_chain is_vhdx BinaryFile Chain VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
+    "opening": "open open_chain is_vhdx BinaryFile RemotePath Source open_source Chain"
+    " VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
     "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
     " LogListing LogUpdate read_log",
@@ -39,7 +40,8 @@ NAMES = " ".join(PUBLIC.values()).split()
 CONSTANTS = {"DUMP_SECTIONS", "MAX_DUMP_COUNT"}
 MODULES = [m for m in pkgutil.walk_packages(vhdxreader.__path__, "vhdxreader.") if not m.name.endswith("__main__")]
 FOREIGN = {"Hashable", "Iterator", "UUID"}
-NOT_PROMISED = {"OverlaySource"}  # of `LogState.overlay`: what lies over the file, for the rooms above
+# What lies over the file (`LogState.overlay`) and where it has a descriptor (`Source.file_of`): for the rooms above.
+NOT_PROMISED = {"OverlaySource", "DescriptorSource"}
 
 
 def run_python(code, *arguments):

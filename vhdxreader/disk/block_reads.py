@@ -22,6 +22,7 @@ from .salvage import Salvaging
 
 _STEP_MASK = spec.MB - 1
 _MOST_AT_ONCE = 1 << 30  # the system gives no more than 2 GB
+_REMOTE_STEP_MASK = 8 * spec.MB - 1  # many requests at a time
 _SMALLEST_MIX = 16 * spec.KB
 _PAGE_SHIFT = 12  # places in a page
 _PAGE_MASK = (1 << _PAGE_SHIFT) - 1
@@ -47,6 +48,7 @@ class Reader:
         self._salvaging = salvaging
         self._size = layers[0].size
         self._stretch = min(layer.bat.geometry.block_size for layer in layers)
+        self._step_mask = _REMOTE_STEP_MASK if any(layer.source.is_remote for layer in layers) else _STEP_MASK
         self._mask = self._stretch - 1
         self._shift = self._mask.bit_length()
         self._page_shift = self._shift + _PAGE_SHIFT
@@ -204,21 +206,27 @@ class Reader:
         """Fill by runs; `zeroed` if all is zeros already. In a chain in steps, since sectors may take turns there."""
         end, at = offset + len(view), offset
         while at < end:
-            stop = min((at | _STEP_MASK) + 1, end) if len(self._layers) > 1 else end
+            stop = min((at | self._step_mask) + 1, end) if len(self._layers) > 1 else end
             part = view[at - offset : stop - offset]
             if not self._mix(part, at):
                 self._fill_runs(part, at, zeroed=zeroed)
             at = stop
 
     def _fill_runs(self, view: memoryview, offset: int, *, zeroed: bool) -> None:
+        far: dict[int, list[tuple[memoryview, int]]] = {}
         for start, depth, (size, kind, where) in chain_runs(self._layers, offset, len(view)):
             part = view[start - offset : start - offset + size]
             if kind is Kind.DATA:
-                self._read_data(part, start, depth, where)
+                if self._salvaging is None and self._layers[depth].source.is_remote:
+                    far.setdefault(depth, []).append((part, where))
+                else:
+                    self._read_data(part, start, depth, where)
             elif not self.account(start, depth, size, kind):
                 self._fill_lost(part, start)
             elif not zeroed:
                 fill_zeros(part)
+        for depth, parts in far.items():
+            self._layers[depth].source.read_many(parts)
 
     def _read_data(self, view: memoryview, offset: int, depth: int, where: int) -> None:
         """Fill from the file at `depth`, down to the sector where its medium fails."""

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from .. import spec
 from ..errors import Finding, ParentError, Tried, VhdxError
-from ..files.opening import AnyPath, PathOrFile, open_regular, open_source
+from ..files.opening import AnyPath, PathOrFile, is_url, open_regular, open_source
 from ..files.source import Source
 from ..format import header as headers
 from ..format.block_geometry import Geometry
@@ -24,7 +24,7 @@ from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings, breach, finding
 from ..format.salvaged_copies import salvage_header
 from .image import VhdxImage
-from .parent_search import NamedPolicy, Place, places
+from .parent_search import NamedPolicy, Place, folder_beside, neighbours, places
 from .virtual_disk import VirtualDisk
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
@@ -44,6 +44,10 @@ class Member(Protocol):
     @property
     def path(self) -> str | None: ...
     @property
+    def is_remote(self) -> bool: ...
+    @property
+    def neighbour(self) -> Callable[[str], Source | None]: ...
+    @property
     def parent_locator(self) -> ParentLocator | None: ...
     @property
     def metadata(self) -> Metadata | None: ...
@@ -51,6 +55,7 @@ class Member(Protocol):
 
 
 M = TypeVar("M", bound=Member)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,7 @@ class _Opener(Generic[M]):
         self._salvage = salvage
         self._ignore_mismatch = ignore_mismatch
         self._root: str | None = None
+        self._folder: tuple[str, ...] = ()  # of the last file, from that of a remote child
         self._identities: set[Hashable] = set()
 
     def run(self, file: PathOrFile, given: Sequence[Parent], open_child: Callable[[Source], M]) -> VhdxError | None:
@@ -202,7 +208,8 @@ class _Opener(Generic[M]):
         try:
             if given is None:
                 raise _NotTakenError("nothing was given", found=False)
-            self._take(child, locator, given, any_linkage=self._ignore_mismatch and key == "parent=")
+            file = given if isinstance(given, VirtualDisk) else _open_given(given)
+            self._take(child, locator, file, any_linkage=self._ignore_mismatch and key == "parent=")
         except _NotTakenError as problem:
             problems = [(Place(key, _name(given)), problem)]
         else:
@@ -212,11 +219,15 @@ class _Opener(Generic[M]):
     def _search(self, child: M, locator: ParentLocator, policy: NamedPolicy) -> None:
         """Take the first place of the locator that serves."""
         problems = []
-        for place in places(locator, child.path, policy, self._root):
+        if child.is_remote:
+            found = neighbours(locator, self._folder, policy)
+        else:
+            found = places(locator, child.path, policy, self._root)
+        for place in found:
             try:
                 if place.reason is not None:
                     raise _NotTakenError(place.reason, found=False)
-                self._take(child, locator, place.path)
+                self._take(child, locator, self._open_found(child, place))
             except _NotTakenError as problem:
                 problems.append((place, problem))
             else:
@@ -225,7 +236,19 @@ class _Opener(Generic[M]):
                 return
         raise _parent_error(child, problems)
 
-    def _take(self, child: M, locator: ParentLocator | None, file: Parent, *, any_linkage: bool = False) -> None:
+    def _open_found(self, child: M, place: Place) -> Source:
+        """What is at a place that the image names."""
+        if not child.is_remote:
+            return _open_untrusted(place.path)
+        source = _opened(lambda: child.neighbour(place.path))
+        if source is None:
+            raise _NotTakenError("the child is a file object and has no folder", found=False)
+        self._folder = folder_beside(self._folder, place.path)
+        return source
+
+    def _take(
+        self, child: M, locator: ParentLocator | None, file: VirtualDisk | Source, *, any_linkage: bool = False
+    ) -> None:
         """Make `file` the parent of `child`, or raise `_NotTakenError`; with `any_linkage` also one that does not match
         the locator, with a finding."""
         if isinstance(file, VirtualDisk):
@@ -245,9 +268,8 @@ class _Opener(Generic[M]):
         child.findings += () if mismatch is None else (mismatch,)
 
     def _open_parent(
-        self, child: M, locator: ParentLocator | None, file: PathOrFile, *, any_linkage: bool
+        self, child: M, locator: ParentLocator | None, source: Source, *, any_linkage: bool
     ) -> tuple[M, Finding | None]:
-        source = _open_untrusted(file) if isinstance(file, (str, bytes, os.PathLike)) else open_source(file)
         try:
             self._reject_cycle(source.identity)
             header = _read_header(source, salvage=self._salvage)
@@ -297,9 +319,20 @@ def _name(given: Parent | None) -> str:
     return str(getattr(given, "name", None) or f"<{type(given).__name__}>")
 
 
+def _open_given(file: PathOrFile) -> Source:
+    """What the caller names: as a file of a path, unless it is a URL or something opened."""
+    if isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, "fs") and not is_url(file):
+        return _open_untrusted(file)
+    return open_source(file)
+
+
 def _open_untrusted(path: AnyPath) -> Source:
+    return _opened(lambda: open_regular(path))
+
+
+def _opened(open_it: Callable[[], T]) -> T:
     try:
-        return open_regular(path)
+        return open_it()
     except FileNotFoundError:
         raise _NotTakenError("no such file", found=False) from None
     except (OSError, ValueError) as error:  # ValueError: a name that the system cannot have

@@ -116,6 +116,15 @@ class VhdxImage(Closing):
         self.map = address_map
         self._reader = Reader((address_map,))
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the image is read through a network, or as if."""
+        return self._source.is_remote
+
+    def neighbour(self, relative: str) -> Source | None:
+        """As `Source.neighbour` has it."""
+        return self._source.neighbour(relative)
+
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the virtual disk, from this one file; less only at the disk's end.
 

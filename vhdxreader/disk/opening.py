@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 from ..errors import ParentError, VhdxError
-from ..files.opening import PathOrFile, open_source
+from ..files.opening import PathOrFile, is_url, open_source
 from ..format import header
 from ..format.block_geometry import Geometry
 from ..format.log_replay import Log
@@ -37,8 +37,9 @@ def open(
 ) -> VirtualDisk:
     """The virtual disk in an image, as a read-only file object.
 
-    `file` is a path, which is opened and closed, or a seekable binary file object, which is borrowed: the image starts
-    at its offset 0, it is never closed, and its position may be moved by reads.
+    `file` is a path or URL, which is opened and closed, anything with `fs` and `path` as fsspec has them, or what is
+    borrowed: a `Source` or a seekable binary file object, in which the image starts at offset 0. What is borrowed is
+    never closed, and its position may be moved by reads.
 
     `parent` is the parent of a differencing image: a path, a file object, or an opened disk, which stays open for the
     caller to close; a sequence gives the parent, then its parent, and so on. Without it, and for the parent's own
@@ -126,7 +127,7 @@ def _add_missing_parent(child: VhdxImage, error: VhdxError) -> None:
 
 def _lasting(file: Any) -> Any:
     """The same file, or sequence of files, wherever the working directory is by then."""
-    if isinstance(file, (str, bytes, os.PathLike)):
+    if isinstance(file, (str, bytes, os.PathLike)) and not is_url(file) and not hasattr(file, "fs"):
         return os.path.abspath(os.fspath(file))
     return [_lasting(each) for each in file] if isinstance(file, (list, tuple)) else file
 

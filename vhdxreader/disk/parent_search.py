@@ -7,6 +7,7 @@ locator is not to be trusted, and its paths are Windows paths.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ..format.parent_locator import ParentLocator
 NamedPolicy: TypeAlias = Literal["relative", "inside", "all"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_OUTSIDE = 'outside the first child\'s folder, followed only with parents="relative" or "all"'
 _DRIVE = re.compile(r"[A-Za-z]:")
 # On a drive, on a volume, on a share: no device (\\.\ or \\?\GLOBALROOT), no pipe.
 _WINDOWS_FILE = re.compile(
@@ -56,6 +58,29 @@ def places(
                 yield Place(place.key, path, _outside(path, policy, root), other_case=True)
 
 
+def neighbours(locator: ParentLocator, folder: tuple[str, ...], policy: NamedPolicy) -> Iterator[Place]:
+    """The places of a remote child's parent: beside it, and nowhere else. `folder` is the child's, from that of the
+    chain's first file; a path is relative to the child's."""
+    value = locator.relative_path
+    if value is not None:
+        path = value.replace("\\", "/")
+        if path.startswith("/") or _DRIVE.match(path) or _URL.match(path):
+            yield Place("relative_path", value, "not a relative path, not followed")
+        elif policy == "inside" and folder_beside(folder, path)[:1] == ("..",):
+            yield Place("relative_path", path, _OUTSIDE)
+        else:
+            yield Place("relative_path", path)
+    for key, value in (("volume_path", locator.volume_path), ("absolute_win32_path", locator.absolute_win32_path)):
+        if value is not None:
+            yield Place(key, value, "a path of a machine, not followed from a URL")
+
+
+def folder_beside(folder: tuple[str, ...], path: str) -> tuple[str, ...]:
+    """The folder of the file at a path relative to `folder`; it begins with ".." where that is outside."""
+    joined = posixpath.normpath("/".join((*folder, *path.split("/")[:-1])) or ".")
+    return () if joined == "." else tuple(joined.split("/"))
+
+
 def _relative(
     value: str | None, child: str | None, policy: NamedPolicy, root: str | None, windows: bool
 ) -> Iterator[Place]:
@@ -82,7 +107,7 @@ def _outside(path: str, policy: NamedPolicy, root: str | None) -> str | None:
             return None
     except ValueError:
         return "not a possible file name"
-    return 'outside the first child\'s folder, followed only with parents="relative" or "all"'
+    return _OUTSIDE
 
 
 def _absolute_problem(value: str, policy: NamedPolicy, windows: bool) -> str | None:

@@ -64,6 +64,10 @@ def read_structures(source: Source, findings: Findings, mode: LogMode, given: Ge
         findings.add("file.locked", lock)
     both_headers = headers.read_headers(source)
     header = headers.choose_current(both_headers, findings) or salvage_header(source, both_headers, findings)
+    if source.is_remote:
+        from .opening_plan import plan_opening
+
+        plan_opening(source, header)
     span = log = None
     if header is not None:
         headers.validate(header, source.size, findings)

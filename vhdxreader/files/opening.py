@@ -1,6 +1,6 @@
 """Opening what an image's bytes come from.
 
-In: a path or a binary file object. Out: a `Source`.
+In: a path, URL, binary file object or source. Out: a `Source`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -17,7 +18,9 @@ from .file_object_source import FileObjectSource, is_file
 from .source import Source
 
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
-PathOrFile: TypeAlias = "AnyPath | BinaryFile"
+PathOrFile: TypeAlias = "AnyPath | BinaryFile | Source | RemotePath"
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")  # a scheme of one letter is a drive
 
 # A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
 _OPEN_FLAGS = os.O_RDONLY
@@ -44,8 +47,33 @@ class BinaryFile(Protocol):
         """The position."""
 
 
+class RemotePath(Protocol):
+    """A path and the file system of fsspec that it is in, as a `UPath` of universal_pathlib and fsspec's files are."""
+
+    @property
+    def fs(self) -> Any:
+        """A file system of fsspec."""
+
+    @property
+    def path(self) -> Any:
+        """The path in it, as text."""
+
+
 def open_source(file: PathOrFile) -> Source:
-    """A source over a path, which it opens and closes, or a seekable binary file object, which it borrows."""
+    """A source over a path or URL, which it opens and closes, or over what it borrows: a seekable binary file object,
+    or another source.
+
+    A text is a URL if no such path exists, and it begins with `://` or `::` behind a scheme of more than one letter.
+    Anything with fsspec's `fs` and `path` is read by these. Raises `OSError` where the file cannot be opened.
+    """
+    if isinstance(file, Source):
+        from .borrowed_source import BorrowedSource
+
+        return BorrowedSource(file)
+    if is_url(file) or _has_file_system(file):
+        source = _open_remote(file)
+        if source is not None:
+            return source
     if isinstance(file, (str, bytes, os.PathLike)):
         return _open_path(file)
     if not hasattr(file, "read") or hasattr(file, "encoding"):
@@ -53,6 +81,27 @@ def open_source(file: PathOrFile) -> Source:
     if hasattr(file, "seekable") and not file.seekable():
         raise io.UnsupportedOperation("the file object is not seekable")
     return _borrow(file)
+
+
+def is_url(file: object) -> bool:
+    """Whether it is a URL, and no path that exists."""
+    return isinstance(file, str) and _URL.match(file) is not None and not os.path.lexists(file)
+
+
+def _has_file_system(file: object) -> bool:
+    """Whether fsspec's file system and path are there; what is unpacked on the way is no such thing."""
+    system = getattr(file, "fs", None)
+    return hasattr(system, "cat_file") and hasattr(file, "path") and getattr(file, "compression", None) is None
+
+
+def _open_remote(file: Any) -> Source | None:
+    """A source by fsspec; None for an open file that is a local one."""
+    from .remote import locate_url, open_remote
+
+    system, path, url = (*locate_url(file), file) if isinstance(file, str) else (file.fs, str(file.path), None)
+    if "file" not in system.protocol and "local" not in system.protocol:
+        return open_remote(system, path, url)
+    return None if hasattr(file, "read") and not isinstance(file, os.PathLike) else _open_path(path)
 
 
 def open_regular(path: AnyPath) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .. import spec
@@ -42,6 +42,7 @@ class OverlaySource(Source):
         self.name = base.name
         self.path = base.path
         self.identity = base.identity
+        self.is_remote = base.is_remote
         self.size = max(size, base.size)
         self.zeros = zeros
         self.sectors = sectors
@@ -112,6 +113,18 @@ class OverlaySource(Source):
             else:
                 within = start - (self.sectors.numbers[origin] << _SHIFT)
                 part[:] = self._sector(origin)[within : within + len(part)]
+
+    def read_many(self, parts: Sequence[tuple[memoryview, int]]) -> None:
+        self._base.read_many([part for part in parts if not self.is_overlaid(part[1], len(part[0]))])
+        for buffer, offset in parts:
+            if self.is_overlaid(offset, len(buffer)):
+                self.read_into(buffer, offset)
+
+    def will_read(self, ranges: Iterable[tuple[int, int]]) -> None:
+        self._base.will_read(ranges)
+
+    def neighbour(self, relative: str) -> Source | None:
+        return self._base.neighbour(relative)
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)

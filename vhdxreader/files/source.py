@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -53,6 +53,7 @@ class Source(Closing):
     name: str  # for messages
     path: str | None  # None where there is no path
     size: int
+    is_remote: bool = False  # whether a read costs a round trip: few are best, and many at a time
     identity: Hashable  # equal for two sources of one file, as far as can be told: `file_identity`, if it is one
 
     @abstractmethod
@@ -78,6 +79,19 @@ class Source(Closing):
                 f"{size} bytes are expected, but the file ends at {self.size:#x}", file_offset=offset
             )
         return filled(size, lambda view: self.read_into(view, offset))
+
+    def read_many(self, parts: Sequence[tuple[memoryview, int]]) -> None:
+        """As `read_into` for each buffer and offset, in any order; what is wrong with one may leave all undefined."""
+        for buffer, offset in parts:
+            self.read_into(buffer, offset)
+
+    def will_read(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Hear which bytes, from start up to end, will soon be read. Those of a remote file are fetched, at once."""
+
+    def neighbour(self, relative: str) -> Source | None:  # noqa: ARG002  # for those that have one
+        """The file at a path relative to this one's folder, with "/", opened, if this source is remote: on the same
+        server, in the same bucket. None where there is no folder; `OSError` where there is no such file."""
+        return None
 
     def _read_there(self, buffer: memoryview, offset: int) -> int:
         """`_read_some`, with an error that says of which file, and where."""

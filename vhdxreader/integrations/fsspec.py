@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import weakref
+from types import SimpleNamespace
 from typing import Any, BinaryIO, cast
 
 import fsspec
@@ -39,7 +40,8 @@ class VhdxFileSystem(AbstractArchiveFileSystem):  # type: ignore[misc]  # fsspec
         options = {name: how.pop(name) for name in ("parent", "parents", "log", "errors") if name in how}
         super().__init__(fo, **how)
         if isinstance(fo, (str, os.PathLike)) and target_protocol not in (None, "file", "local"):
-            fo = fsspec.filesystem(target_protocol, **target_options or {}).open(os.fspath(fo))
+            system = fsspec.filesystem(target_protocol, **target_options or {})
+            fo = cast("BinaryIO", SimpleNamespace(fs=system, path=os.fspath(fo)))  # read as a URL is
         self.fo = fo
         self.disk = vhdxreader.open(cast("BinaryIO", fo), **options)
         weakref.finalize(self.disk, _close, self.disk.images)  # when no file has it any longer

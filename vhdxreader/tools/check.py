@@ -186,6 +186,7 @@ class _Member:
         self.noted = Findings(strict=False, keep=KEPT_FINDINGS, filename=source.name)
         self._found = read_structures(source, self.noted, LogMode.REPLAY)
         self.name, self.path, self.identity = source.name, source.path, source.identity
+        self.is_remote, self.neighbour = source.is_remote, source.neighbour
         self.parent_locator = self._found.parent_locator
         self.metadata = self._found.metadata
         self.findings: tuple[Finding, ...] = ()  # what is met on the way to the parent

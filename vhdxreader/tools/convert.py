@@ -24,6 +24,8 @@ from ..files.opening import AnyPath
 from ..files.writing import WholeFile, write_all, write_all_at
 from ..format.stamp import changed_error
 from .mapfile import mapfile
+from .read_ahead import STEP as READ_AHEAD_STEP
+from .read_ahead import is_remote, read_ahead, steps
 from .steady import steady
 from .vhd import padded_size, vhd_footer
 
@@ -193,6 +195,41 @@ class _Copy:
         self._buffer = bytearray(_STEP)
 
     def run(self) -> None:
+        if is_remote(self._disk):
+            self._run_ahead()
+        else:
+            self._run_in_turn()
+
+    def _run_ahead(self) -> None:
+        """What lies between the data is zeros."""
+        done = 0
+        for offset, data in read_ahead(self._disk, self._data_ranges()):
+            self._output.write_zeros(done, offset - done)
+            self._put(data, offset, bytes(data) if self._detect_zeroes else None)
+            done = offset + len(data)
+            self._report(done)
+        self._output.write_zeros(done, self._disk.size - done)
+        self._report(self._disk.size)
+
+    def _data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Offset and length of what has data, in steps, wherever it is in which file."""
+        start = end = 0
+        for extent in self._disk.extents():
+            is_there = self._disk.account(extent)
+            if not extent.data and (is_there or not any(self._disk.fill)):
+                continue
+            if extent.disk_offset != end:
+                if start < end:
+                    yield start, end - start
+                start = extent.disk_offset
+            end = extent.disk_offset + extent.length
+            while end - start >= READ_AHEAD_STEP:
+                yield start, READ_AHEAD_STEP
+                start += READ_AHEAD_STEP
+        if start < end:
+            yield start, end - start
+
+    def _run_in_turn(self) -> None:
         done, size = 0, self._disk.size
         while done < size:
             for extent in self._disk.extents(offset=done):
@@ -238,15 +275,15 @@ class _Copy:
         for start in range(offset, offset + length, _STEP):
             data = memoryview(self._buffer)[: offset + length - start]
             self._disk.preadinto(data, start)
-            if detect_zeroes:
-                self._write_found(data, start)
-            else:
-                self._output.write(data, start)
+            self._put(data, start, self._buffer if detect_zeroes else None)
         self._report(offset + length)
 
-    def _write_found(self, data: memoryview, offset: int) -> None:
-        """Write, but what is zeros as such."""
-        for start, end, is_zero in _stretches(self._buffer, len(data)):
+    def _put(self, data: memoryview, offset: int, look_into: bytes | bytearray | None) -> None:
+        """Write; but what is zeros as such, if there is the same data to look into."""
+        if look_into is None:
+            self._output.write(data, offset)
+            return
+        for start, end, is_zero in _stretches(look_into, len(data)):
             if is_zero:
                 self._output.write_zeros(offset + start, end - start)
             else:
@@ -259,15 +296,20 @@ class _Copy:
 
 def _read_again(disk: Disk, output: _Output) -> None:
     """Read the disk a second time; `ImageChangedError` where that gives something else."""
-    buffer = memoryview(bytearray(_STEP))
-    for start in range(0, disk.size, _STEP):
-        part = buffer[: disk.size - start]
-        disk.preadinto(part, start)
+    for start, part in read_ahead(disk, steps(disk.size)) if is_remote(disk) else _in_turn(disk):
         if not output.is_same(part, start):
             raise changed_error(disk.name)
 
 
-def _stretches(data: bytearray, length: int) -> Iterator[tuple[int, int, bool]]:
+def _in_turn(disk: Disk) -> Iterator[tuple[int, memoryview]]:
+    buffer = memoryview(bytearray(_STEP))
+    for start in range(0, disk.size, _STEP):
+        part = buffer[: disk.size - start]
+        disk.preadinto(part, start)
+        yield start, part
+
+
+def _stretches(data: bytes | bytearray, length: int) -> Iterator[tuple[int, int, bool]]:
     """The first `length` bytes cut into granules that are zeros, and what lies between: start, end, whether zeros."""
     granules = range(0, length, len(_ZERO_GRANULE))
     for is_zero, alike in groupby(granules, lambda at: data.startswith(_ZERO_GRANULE, at, length)):
