@@ -47,6 +47,7 @@ from .format.structure_copies import Copy
 from .plain_values import plain
 
 _LATER = {
+    "disk.folder_search": ["find_images"],
     "files.writing": ["WholeFile"],
     "format.log_summary": ["LogHandling", "LogStatus", "LogSummary"],
     "disk.partition_stream": ["PartitionStream"],
@@ -60,7 +61,7 @@ _LATER = {
     "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk", "hash_file"],
     "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
     "tools.file_space": ["FileRange", "unused_ranges"],
-    "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest", "find_images"],
+    "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
     "tools.measure": ["FileUse", "Measurement", "measure"],
     "tools.steady": ["steady"],
@@ -69,6 +70,7 @@ _LATER = {
 }
 
 if TYPE_CHECKING:
+    from .disk.folder_search import find_images
     from .disk.partition_stream import PartitionStream
     from .disk.partitions import Partition, PartitionTable
     from .disk.replay_changes import LogChanges
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
     from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk, hash_file
     from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
     from .tools.file_space import FileRange, unused_ranges
-    from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest, find_images
+    from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest
     from .tools.log_listing import LogListing, LogUpdate, read_log
     from .tools.measure import FileUse, Measurement, measure
     from .tools.shared_blocks import shared_blocks

@@ -8,7 +8,8 @@ import uuid
 import pytest
 from builder import MB, Locator, differencing, dynamic, full
 
-from vhdxreader.tools.forest import MAX_DEPTH, ParentState, chain_forest, find_images
+from vhdxreader.disk.folder_search import MAX_DEPTH, find_images
+from vhdxreader.tools.forest import ParentState, chain_forest
 
 BASE = dynamic(4 * MB, {0: full()}, name="base")
 ONE = differencing(4 * MB, {1: full()}, parent=BASE, parent_path="base.vhdx", name="one")

@@ -61,6 +61,14 @@ _PARENT_OPTIONS: list[Callable[[Any], Any]] = [
         help="Where other parents may be: where relative_path points to, only inside IMAGE's folder, at absolute paths"
         " too, or nowhere.",
     ),
+    click.option(
+        "--search",
+        "folders",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        multiple=True,
+        help="Look for parents also in DIR and below, by their DataWriteGuid, whatever they are called.",
+    ),
 ]
 _OPEN_OPTIONS: list[Callable[[Any], Any]] = [
     *_PARENT_OPTIONS,
@@ -89,18 +97,30 @@ def opens_image(command: F) -> F:
     return image_argument(opens(command))
 
 
+def _searches(command: F) -> F:
+    """Make folders to search the value of `parents`."""
+
+    @wraps(command)
+    def with_folders(*arguments: Any, folders: tuple[str, ...], **more: Any) -> Any:
+        if folders:
+            more["parents"] = list(folders)
+        return command(*arguments, **more)
+
+    return cast("F", with_folders)
+
+
 def opens(command: F) -> F:
     """Give a command every option on how to open an image, as keywords for `vhdxreader.open`."""
     for decorate in reversed(_OPEN_OPTIONS):
         command = decorate(command)
-    return command
+    return _searches(command)
 
 
 def parent_options(command: F) -> F:
     """Give a command the options on where parents may be."""
     for decorate in reversed(_PARENT_OPTIONS):
         command = decorate(command)
-    return command
+    return _searches(command)
 
 
 def _pattern(_context: click.Context, _option: click.Parameter, text: str | None) -> bytes:

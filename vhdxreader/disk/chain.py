@@ -6,7 +6,7 @@ In: a path or file object, and where parents may come from. Out: a `Chain` of op
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
@@ -23,13 +23,15 @@ from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings, breach, finding
 from ..format.salvaged_copies import salvage_header
+from .folder_search import SEARCH_KEY, FolderSearch
 from .image import VhdxImage
 from .parent_search import NamedPolicy, Place, folder_beside, neighbours, places
 from .virtual_disk import VirtualDisk
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
 Parents: TypeAlias = "Parent | Sequence[Parent] | None"
-Policy: TypeAlias = "NamedPolicy | Callable[[ParentLocator], Parent | None] | None"
+Folders: TypeAlias = "list[str | os.PathLike[str]] | tuple[str | os.PathLike[str], ...]"
+Policy: TypeAlias = "NamedPolicy | Folders | Callable[[ParentLocator], Parent | None] | None"
 
 
 class Member(Protocol):
@@ -127,8 +129,10 @@ def follow_chain(
 ) -> tuple[list[M], tuple[VhdxImage, ...], VhdxError | None]:
     """The files of a chain, each opened by `open_image`, the first by `open_child`, child first; those of a disk that
     was given as a parent; and why there is no further parent where one should be."""
-    if not (parents is None or callable(parents) or parents in get_args(NamedPolicy)):
-        raise ValueError(f"parents is {parents!r}, expected {get_args(NamedPolicy)}, None or a callable")
+    if not (parents is None or callable(parents) or isinstance(parents, (list, tuple))) and (
+        parents not in get_args(NamedPolicy)
+    ):
+        raise ValueError(f"parents is {parents!r}, expected {get_args(NamedPolicy)}, None, folders or a callable")
     given = _in_order(parent)
     if any(isinstance(disk, VirtualDisk) for disk in given[:-1]):
         raise ValueError("a disk given as the parent brings its own parents and must come last")
@@ -166,7 +170,8 @@ class _Opener(Generic[M]):
     ) -> None:
         self.opened: list[M] = []
         self.borrowed: tuple[VhdxImage, ...] = ()
-        self._policy = policy
+        self._folders = FolderSearch(policy) if isinstance(policy, (list, tuple)) else None
+        self._policy = "relative" if isinstance(policy, (list, tuple)) else policy
         self._open_image = open_image
         self._salvage = salvage
         self._ignore_mismatch = ignore_mismatch
@@ -213,17 +218,14 @@ class _Opener(Generic[M]):
         except _NotTakenError as problem:
             problems = [(Place(key, _name(given)), problem)]
         else:
+            _note_found(child, key)
             return
         raise _parent_error(child, problems)
 
     def _search(self, child: M, locator: ParentLocator, policy: NamedPolicy) -> None:
         """Take the first place of the locator that serves."""
         problems = []
-        if child.is_remote:
-            found = neighbours(locator, self._folder, policy)
-        else:
-            found = places(locator, child.path, policy, self._root)
-        for place in found:
+        for place in self._places(child, locator, policy):
             try:
                 if place.reason is not None:
                     raise _NotTakenError(place.reason, found=False)
@@ -231,6 +233,7 @@ class _Opener(Generic[M]):
             except _NotTakenError as problem:
                 problems.append((place, problem))
             else:
+                _note_found(child, place.key)
                 if place.other_case:
                     _add_case_finding(child, place)
                 return
@@ -238,13 +241,21 @@ class _Opener(Generic[M]):
 
     def _open_found(self, child: M, place: Place) -> Source:
         """What is at a place that the image names."""
-        if not child.is_remote:
+        if not child.is_remote or place.key == SEARCH_KEY:
             return _open_untrusted(place.path)
         source = _opened(lambda: child.neighbour(place.path))
         if source is None:
             raise _NotTakenError("the child is a file object and has no folder", found=False)
         self._folder = folder_beside(self._folder, place.path)
         return source
+
+    def _places(self, child: M, locator: ParentLocator, policy: NamedPolicy) -> Iterator[Place]:
+        if child.is_remote:
+            yield from neighbours(locator, self._folder, policy)
+        else:
+            yield from places(locator, child.path, policy, self._root)
+        if self._folders is not None:
+            yield from self._folders.places(locator)
 
     def _take(
         self, child: M, locator: ParentLocator | None, file: VirtualDisk | Source, *, any_linkage: bool = False
@@ -309,6 +320,11 @@ class _Opener(Generic[M]):
     def _check_depth(self, more: int) -> None:
         if len(self.opened) + more > spec.MAX_CHAIN_LENGTH:
             raise breach("parent.depth", f"the chain has more than {spec.MAX_CHAIN_LENGTH} files")
+
+
+def _note_found(child: object, key: str) -> None:
+    if isinstance(child, VhdxImage):
+        child.parent_found_by = key.removesuffix("=")
 
 
 def _name(given: Parent | None) -> str:

@@ -40,5 +40,6 @@ def _member(depth: int, image: VhdxImage) -> dict[str, Any]:
         "parent_linkage_guid": None if locator is None else locator.linkage,
         "parent_linkage2_guid": None if locator is None else locator.linkage2,
         "parent_matches": matches,
+        "parent_found_by": image.parent_found_by,
     }
     return {key: plain(value) for key, value in facts.items()}

@@ -93,6 +93,7 @@ class VhdxImage(Closing):
         self.geometry = self.bat.geometry
         self.findings: tuple[Finding, ...] = tuple(findings)
         self.parent: VhdxImage | None = None
+        self.parent_found_by: str | None = None
         self.mismatch: Finding | None = None
         self._reader = Reader((self.map,))
 

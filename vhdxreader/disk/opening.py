@@ -48,6 +48,8 @@ def open(
     - "relative": where the image's relative_path points to from its folder, `..` included;
     - "inside": the same, but never out of the folder of `file`, with symbolic links resolved;
     - "all": also volume and absolute paths where this system can name them;
+    - a list of folders: as "relative", else any file in them or below that has the parent's DataWriteGuid, whatever it
+      is called: Windows renames and moves checkpoints;
     - None: from nowhere; reads that need a parent raise `ParentNotFoundError`;
     - a callable: gets the `ParentLocator`, gives a path, a file object, an opened disk or None.
 

@@ -14,18 +14,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from ..disk.folder_search import MAX_DEPTH, find_images
 from ..disk.parent_search import NamedPolicy, places
 from ..disk.structures import Structures, read_structures
 from ..errors import Severity
 from ..files.opening import open_source
-from ..format.header import is_vhdx
 from ..format.log_replay import LogMode
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
 from ..plain_values import plain
-
-MAX_DEPTH = 16
-"""How many folders deep images are looked for, unless the caller says otherwise."""
 
 _POLICY: NamedPolicy = "relative"
 
@@ -130,22 +127,6 @@ def chain_forest(paths: Iterable[str | os.PathLike[str]], *, depth: int = MAX_DE
     return link_members(list(members.values()))
 
 
-def find_images(path: str, depth: int = MAX_DEPTH) -> Iterator[str]:
-    """The file itself, or the images in a folder and below, sorted."""
-    if not os.path.isdir(path):
-        os.stat(path)
-        yield path
-        return
-    with os.scandir(path) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            if depth > 0:
-                yield from _in_folder(entry.path, depth - 1)
-        elif entry.is_file(follow_symlinks=False) and _looks_like_one(entry.path):
-            yield entry.path
-
-
 def read_member(path: str) -> ForestMember:
     """What an image says of itself and of its parent."""
     try:
@@ -184,26 +165,6 @@ def link_members(members: Sequence[ForestMember]) -> Forest:
         for member in members
     }
     return _with_newest(Forest(nodes))
-
-
-def _in_folder(path: str, depth: int) -> Iterator[str]:
-    try:
-        yield from find_images(path, depth)
-    except OSError:  # gone meanwhile, or not for us: the other folders can be looked at
-        return
-
-
-def _looks_like_one(path: str) -> bool:
-    try:
-        source = open_source(path)
-    except OSError:
-        return False
-    try:
-        return is_vhdx(source)
-    except OSError:
-        return False
-    finally:
-        source.close()
 
 
 def _member(path: str, status: os.stat_result, found: Structures, problem: str | None) -> ForestMember:
