@@ -7,31 +7,35 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from builder import MB, TB, dynamic, full, hide  # noqa: E402
-from builder import dirty as make_dirty  # noqa: E402
-from ranged_server import ranged_server  # noqa: E402
+from builder import MB, TB, dynamic, full, hide
+from builder import dirty as make_dirty
+from ranged_server import ranged_server
 
-import vhdxreader  # noqa: E402
+import vhdxreader
 
 
 class Plain:
     """A file object without fsspec's `fs`, so that it is read as it caches itself."""
 
-    def __init__(self, file) -> None:
+    def __init__(self, file: Any) -> None:
         self.read, self.seek, self.tell, self.name = file.read, file.seek, file.tell, "plain"
 
 
-def first_sector(file) -> None:
+def first_sector(file: Any) -> None:
+    """Open an image, and read one sector."""
     with vhdxreader.open(file) as disk:
         disk.pread(512, 0)
 
 
-def random_reads(file):
+def random_reads(file: Any) -> Callable[[], None]:
+    """Reads all over an opened disk."""
     disk = vhdxreader.open(file)
     disk.pread(512, 0)
     places = random.Random(0)
@@ -44,18 +48,21 @@ def random_reads(file):
     return run
 
 
-def info(file) -> None:
+def info(file: Any) -> None:
+    """All that the image says of itself."""
     with vhdxreader.open(file) as disk:
         disk.image.to_dict()
 
 
-def map_all(file) -> None:
+def map_all(file: Any) -> None:
+    """The whole map."""
     with vhdxreader.open(file) as disk:
         for _ in disk.extents():
             pass
 
 
 def main() -> None:
+    """Print the table."""
     dense = dynamic(256 * MB, {number: full() for number in range(256)})
     stale, updates = hide(dense, (3 * MB, 4096))
     sparse = dynamic(8 * TB, {0: full(), 5000: full()})
