@@ -132,13 +132,13 @@ instances:
     type: log_region
     if: |
       current_header_number != 0
-        ? current_header.ofs_log.as<s8> >= 0.as<s8> and
-          current_header.ofs_log.as<s8> <= _io.size.as<s8>
+        ? current_header.ofs_log.as<u8> >= 0x100000.as<u8> and
+          current_header.ofs_log.as<u8> <= _io.size.as<u8>
         : false
     doc: |
       The log, whether there is anything to replay in it or not. There is, if
-      `log_guid` of the current header is not zero. None if it begins outside
-      the file.
+      `log_guid` of the current header is not zero. None if it begins in the
+      first MiB or outside the file.
     -webide-parse-mode: eager
   has_bat:
     value: |
@@ -380,8 +380,8 @@ types:
         type: b31
     instances:
       is_in_file:
-        value: ofs_region.as<s8> >= 0.as<s8> and ofs_region.as<s8> <= _root._io.size.as<s8>
-        doc: True if the region begins inside the file.
+        value: ofs_region.as<u8> >= 0x100000.as<u8> and ofs_region.as<u8> <= _root._io.size.as<u8>
+        doc: True if the region begins inside the file, behind the first MiB.
       kind:
         value: |
           guid.raw == [0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08] ? "BAT" :
@@ -710,8 +710,12 @@ types:
         value: (virtual_disk_size.as<u8> / 0x100000.as<u8>).as<u8>
         doc: Size of the disk in MiB, rounded down.
       is_size_ok:
-        value: virtual_disk_size.as<s8> >= 0.as<s8> and virtual_disk_size.as<s8> <= (0x4000000.as<s8> * 0x100000.as<s8>).as<s8>
+        value: size_high.as<u4> <= 0x4000.as<u4> and virtual_disk_size.as<u8> <= (0x4000000.as<u8> * 0x100000.as<u8>).as<u8>
         doc: True if the size is within its limit.
+      size_high:
+        pos: 4
+        type: u4
+        doc: The high half of `virtual_disk_size`, exact in every language.
   virtual_disk_id_item:
     -webide-representation: '{virtual_disk_id}'
     doc: Identity of the disk.
@@ -1303,10 +1307,9 @@ types:
         pos: ofs_file.as<s8>
         size: len_zero.as<s8>
         if: |
-          len_zero.as<s8> >= 0.as<s8> and
-          len_zero.as<s8> <= _root._io.size.as<s8> and
-          ofs_file.as<s8> >= 0.as<s8> and
-          ofs_file.as<s8> <= (_root._io.size.as<s8> - len_zero.as<s8>).as<s8>
+          len_zero.as<u8> > 0.as<u8> and len_zero.as<u8> <= _root._io.size.as<u8> and
+          ofs_file.as<u8> > 0.as<u8> and
+          ofs_file.as<u8> <= (_root._io.size.as<u8> - len_zero.as<u8>).as<u8>
         doc: The bytes of the file that are to become zeros, if it has them.
   log_data_descriptor:
     -webide-representation: '4096 bytes at {ofs_file}'
@@ -1340,7 +1343,7 @@ types:
         io: _root._io
         pos: ofs_file.as<s8>
         size: 4096
-        if: ofs_file.as<s8> >= 0.as<s8> and ofs_file.as<s8> <= (_root._io.size.as<s8> - 4096.as<s8>).as<s8>
+        if: ofs_file.as<u8> > 0.as<u8> and ofs_file.as<u8> <= (_root._io.size.as<u8> - 4096.as<u8>).as<u8>
         doc: The bytes of the file that are to be replaced, if it has them.
   log_data_sector:
     -webide-representation: 'sequence number {sequence_high}:{sequence_low}'
