@@ -24,6 +24,7 @@ WANTED = {"fsspec": "fsspec[http]", "pytsk3": "pytsk3", "mfusepy": "mfusepy", "b
 NEEDS = {"fsspec": "tests/integrations/test_fsspec.py", "pytsk3": "tests/integrations/test_tsk.py"}
 NEEDS["mfusepy"] = "tests/integrations/test_fuse.py"
 ROOMS = [f"tests/{room}" for room in ("files", "format", "disk", "tools", "cli", "integrations")]
+TREE_ONLY = ["--deselect", "tests/format/test_rules.py::test_documentation_is_current"]  # of the tree, not the wheel
 FAST = ["-m", "not slow and not witness and not corpus"]
 ASK = """
 import json, platform, sys, sysconfig
@@ -79,7 +80,7 @@ def suite(name: str, path: str, wheel: Path, folder: Path, options: list[str]) -
     result.note = "without " + ", ".join(lacking) if lacking else ""
     ignored = [f"--ignore={NEEDS[module]}" for module in lacking if module in NEEDS]
     started = time.monotonic()
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ROOMS, *ignored, *options]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ROOMS, *TREE_ONLY, *ignored, *options]
     variables = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # the wheel, not the tree
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     result.seconds = time.monotonic() - started
