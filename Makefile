@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py ksc/build_backend.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers languages docs rules fuzz bench limits clean \
+.PHONY: help setup demo test lint types layers languages docs rules schemas fuzz bench limits clean \
 	wheel test-all test-sid test-wine test-foreign
 
 help:  ## list the tasks
@@ -65,6 +65,9 @@ docs: languages  ## the documentation site, in site/
 
 rules: setup  ## docs/rules.md, from the table of rules
 	$(BIN)/python docs/make_rules.py
+
+schemas: setup  ## docs/schemas/ and the page on JSON
+	$(BIN)/python docs/make_schemas.py
 
 SECONDS := 60
 fuzz: setup  ## both fuzzers, a minute each: make fuzz SECONDS=3600 for an hour each

@@ -1,0 +1,351 @@
+"""Writes docs/schemas/*.json and docs/json.md; with --check says what of them is not as it would be written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from schema_parts import (
+    Schema,
+    array,
+    checksum,
+    command,
+    decimal,
+    flag,
+    guid,
+    item,
+    maybe,
+    number,
+    obj,
+    one_of,
+    ref,
+    said,
+    text,
+)
+
+_FILENAME = text("Path or name of the image.")
+_FILE_OFFSET = number("Byte in the file.")
+_DISK_OFFSET = number("Byte in the virtual disk.")
+_LENGTH = number("Bytes.")
+_SEVERITY = one_of(
+    "How much it matters: of no concern, worth a look, data lost or not to be trusted.", *("info", "warning", "error")
+)
+_DISK_TYPE = one_of("What kind of virtual disk it is.", "fixed", "dynamic", "differencing")
+_VIRTUAL_SIZE = number("Bytes of the virtual disk.")
+_FILE_SIZE = number("Bytes of the file, without what the replay of its log adds.")
+_BLOCK_SIZE = number("Bytes of a payload block.")
+_FINDINGS = array(ref("problem"), "What deviates from the specification, and was tolerated.")
+_CHANGED = flag("Whether the file was seen to change meanwhile.")
+_PROBLEM = maybe(ref("problem", "What is wrong; null where nothing is."))
+_COPY = {
+    "number": said({"enum": [1, 2]}, "Which copy."),
+    "file_offset": _FILE_OFFSET,
+    "valid": flag("Whether it can be used; if not, what it holds is null."),
+    "problem": _PROBLEM,
+    "current": flag("Whether it is the one in use."),
+}
+
+DEFS: Schema = {
+    "problem": obj(
+        "What is wrong: a finding, an error, a reason.",
+        severity=_SEVERITY,
+        rule=maybe(text("Stable name of the rule that is broken.")),
+        section=maybe(text("Section of [MS-VHDX].")),
+        message=text("What is wrong, and what was expected."),
+        means=maybe(text("What that means for the data.")),
+        filename=maybe(text("The file that it is wrong with.")),
+        file_offset=maybe(number("Where, in that file.")),
+        disk_offset=maybe(number("Where, in the virtual disk.")),
+    ),
+    "log": obj(
+        "The log, and what was done about it.",
+        state=one_of("Whether there is something to replay.", "clean", "dirty"),
+        handling=one_of(
+            "What was done about it; ignored: what is shown is the state before.",
+            *("none", "replayed", "ignored", "not_replayable"),
+        ),
+        log_guid=guid("LogGuid of the current header; nil if the log is clean."),
+        file_offset=_FILE_OFFSET,
+        length=_LENGTH,
+        entry_count=maybe(number("Valid entries; null where the log is clean and was not looked at.")),
+        first_sequence_number=maybe(decimal("SequenceNumber of the first entry to replay.")),
+        last_sequence_number=maybe(decimal("SequenceNumber of the last entry to replay.")),
+        written_sector_count=maybe(number("Sectors of 4 KiB of the file that its replay writes.")),
+        zeroed_range_count=maybe(number("Ranges of the file that its replay zeroes.")),
+        replayed_length=maybe(number("Bytes of both together.")),
+        changed_region_tables=maybe(
+            array(said({"enum": [1, 2]}, ""), "Numbers of the region tables that replay changes.")
+        ),
+        changed_metadata_length=maybe(number("Bytes of the metadata region that replay changes.")),
+        changed_bat_entry_count=maybe(number("BAT entries that replay changes.")),
+        grown_length=maybe(number("Bytes by which the file is longer after replay.")),
+    ),
+    "header": obj(
+        "A copy of the header.",
+        **_COPY,
+        sequence_number=maybe(decimal("SequenceNumber.")),
+        file_write_guid=maybe(guid("FileWriteGuid.")),
+        data_write_guid=maybe(guid("DataWriteGuid: by it a child knows its parent.")),
+        log_guid=maybe(guid("LogGuid: nil, or what entries to replay carry.")),
+        log_version=maybe(number("LogVersion.")),
+        format_version=maybe(number("Version.")),
+        log_file_offset=maybe(number("LogOffset: where the log is in the file.")),
+        log_length=maybe(number("LogLength.")),
+        checksum=maybe(checksum("Checksum.")),
+    ),
+    "region_table": obj(
+        "A copy of the region table.",
+        **_COPY,
+        entry_count=maybe(number("Entries that it says it has.")),
+        checksum=maybe(checksum("Checksum.")),
+    ),
+    "region": obj(
+        "An entry of the region table.",
+        name=text("BAT, metadata, or the GUID of an unknown region."),
+        region_guid=guid("Its GUID."),
+        file_offset=_FILE_OFFSET,
+        length=_LENGTH,
+        required=flag("Whether a reader must know it."),
+    ),
+    "metadata_item": obj(
+        "An entry of the metadata table.",
+        name=text("Its name in the specification, or its GUID."),
+        item_guid=guid("Its GUID."),
+        file_offset=_FILE_OFFSET,
+        length=_LENGTH,
+        user=flag("IsUser."),
+        virtual_disk=flag("IsVirtualDisk."),
+        required=flag("IsRequired."),
+    ),
+    "parent_locator": obj(
+        "What a differencing image says of its parent; paths are not to be trusted.",
+        parent_linkage_guid=guid("DataWriteGuid of the parent."),
+        parent_linkage2_guid=maybe(guid("Another one that it may have.")),
+        relative_path=maybe(text("Path from the image's folder.")),
+        volume_path=maybe(text("Path on a volume.")),
+        absolute_win32_path=maybe(text("Absolute path.")),
+        entries=array(obj("", key=text("Key."), value=text("Value.")), "All pairs, as they are."),
+    ),
+    "chain": obj(
+        "The files of the chain.",
+        images=array(ref("chain_image"), "Those that could be opened, child first."),
+        tried=array(
+            obj("", key=text("The locator's key, or the option."), filename=text("Path."), message=text("Why not.")),
+            "Where the parent that is missing was looked for.",
+        ),
+        problem=maybe(ref("problem", "Why there is no further parent where one should be.")),
+    ),
+    "chain_image": obj(
+        "A file of the chain.",
+        depth=number("0 for the image itself, 1 for its parent, and so on."),
+        filename=_FILENAME,
+        disk_type=_DISK_TYPE,
+        virtual_size=_VIRTUAL_SIZE,
+        data_write_guid=guid("DataWriteGuid of its current header."),
+        parent_linkage_guid=maybe(guid("The DataWriteGuid that its parent must have; null if it has no parent.")),
+        parent_linkage2_guid=maybe(guid("Another one that it may have.")),
+        parent_matches=maybe(
+            one_of("By which key its parent is known; null if that is not open.", "parent_linkage", "parent_linkage2")
+        ),
+    ),
+    "extent": obj(
+        "A stretch of the virtual disk that comes from one place.",
+        disk_offset=_DISK_OFFSET,
+        length=_LENGTH,
+        kind=one_of(
+            "In the file; zeros; in no file (zeros, or in a parent that is not open); cannot be read.",
+            *("data", "zero", "absent", "error"),
+        ),
+        depth=number("Which file of the chain says so: 0 is the image itself."),
+        filename=text("That file."),
+        file_offset=maybe(number("Where in that file; null unless the kind is data.")),
+        zero=flag("Whether it reads as zeros without a look at any file."),
+        problem=_PROBLEM,
+    ),
+    "lost": obj(
+        "A stretch that cannot be read, and was filled.",
+        disk_offset=_DISK_OFFSET,
+        length=_LENGTH,
+        depth=number("Which file of the chain does not hold it."),
+        problem=ref("problem", "Why, at its start."),
+    ),
+    "log_entry": obj(
+        "What begins as a log entry does.",
+        log_offset=number("Byte in the log."),
+        file_offset=_FILE_OFFSET,
+        length=_LENGTH,
+        valid=flag("Whether it is an entry of this log."),
+        problem=_PROBLEM,
+        roles=array(
+            one_of("Its part in the active sequence.", "applied", "replayed", "tail", "head"),
+            "None of them if it is not in the active sequence.",
+        ),
+        sequence_number=decimal("SequenceNumber."),
+        log_guid=guid("LogGuid."),
+        tail_log_offset=number("Tail: the first entry to replay, as byte in the log."),
+        flushed_file_offset=number("FlushedFileOffset: bytes that the file had at least."),
+        last_file_offset=number("LastFileOffset: bytes that the file must have."),
+        descriptor_count=number("DescriptorCount."),
+        checksum=checksum("Checksum."),
+        descriptors=array(ref("descriptor"), "What it writes; none where they are not all there."),
+    ),
+    "descriptor": obj(
+        "What a log entry writes.",
+        kind=one_of("Other bytes, zeros, or what is not known.", "data", "zero", "unknown"),
+        file_offset=_FILE_OFFSET,
+        length=_LENGTH,
+        targets=array({"type": "string"}, "What lies there."),
+    ),
+    "structure": obj(
+        "A structure or a field, as it lies on disk.",
+        name=text("Its name in the grammar."),
+        file_offset=maybe(_FILE_OFFSET),
+        length=_LENGTH,
+        first_bit=maybe(number("Of a field of bits, the lowest one.")),
+        bit_count=maybe(number("Of a field of bits, how many.")),
+        raw=maybe(
+            text("Its bytes, in hexadecimal, 4096 of them at most; null if it has fields.", pattern="^([0-9a-f]{2})*$")
+        ),
+        value=said({"type": ["integer", "boolean", "string", "null"]}, "A field's value; null if it has none."),
+        meaning=maybe(text("What that means.")),
+        problem=_PROBLEM,
+        fields=array(ref("structure"), "What it is made of."),
+    ),
+}
+
+SCHEMAS: dict[str, Schema] = {
+    "info": command(
+        "info",
+        "What an image says of itself: `vhdxreader info --json`.",
+        DEFS,
+        filename=_FILENAME,
+        format=one_of("What it is.", "vhdx"),
+        creator=text("Creator of the file type identifier: what wrote the image."),
+        disk_type=_DISK_TYPE,
+        virtual_size=_VIRTUAL_SIZE,
+        file_size=_FILE_SIZE,
+        block_size=_BLOCK_SIZE,
+        logical_sector_size=number("Bytes of a logical sector."),
+        physical_sector_size=maybe(number("Bytes of a physical sector; null where the item is missing.")),
+        virtual_disk_guid=maybe(guid("Virtual Disk ID; null where the item is missing.")),
+        lacks_payload=flag("Whether the file ends with its last structure, though blocks should lie behind."),
+        payload_block_count=number("Payload blocks of the virtual disk."),
+        allocated_block_count=maybe(number("Of these, how many have space in the file; null without --blocks.")),
+        chunk_ratio=number("Payload blocks in a chunk."),
+        log=ref("log"),
+        headers=array(ref("header"), "Both."),
+        region_tables=array(ref("region_table"), "Both."),
+        regions=array(ref("region"), "Of the region table in use."),
+        metadata_items=array(ref("metadata_item"), "Of the metadata table."),
+        parent_locator=maybe(ref("parent_locator", "Null unless the image is differencing.")),
+        findings=_FINDINGS,
+        chain=maybe(ref("chain", "Null without --chain.")),
+        changed=_CHANGED,
+    ),
+    "check": command(
+        "check",
+        "All that is wrong with an image: `vhdxreader check --json`.",
+        DEFS,
+        filename=_FILENAME,
+        format=maybe(one_of("What it is; null if it is no VHDX.", "vhdx")),
+        worst=maybe({**_SEVERITY, "description": "The highest severity of any finding; null if there is none."}),
+        disk_type=maybe(_DISK_TYPE),
+        virtual_size=maybe(_VIRTUAL_SIZE),
+        file_size=_FILE_SIZE,
+        block_size=maybe(_BLOCK_SIZE),
+        payload_block_count=maybe(number("Payload blocks of the virtual disk.")),
+        allocated_block_count=maybe(number("Of these, how many have space in the file.")),
+        bitmap_block_count=maybe(number("Sector bitmap blocks.")),
+        unused_size=maybe(number("Bytes of the file that belong to nothing, in whole MiB.")),
+        read_size=maybe(number("Bytes of blocks that were read; null without --deep.")),
+        log=maybe(ref("log")),
+        finding_counts=said(
+            {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+            "How often each rule is broken; of one rule, 100 findings are listed at most.",
+        ),
+        findings=array(ref("problem"), "What is wrong with the image as it is after the replay of its log."),
+        before_replay=array(ref("problem"), "What is wrong on disk, but no longer after the replay."),
+        changed=_CHANGED,
+    ),
+    "map": command(
+        "map",
+        "Where each part of the virtual disk comes from: `vhdxreader map --json`.",
+        DEFS,
+        filename=_FILENAME,
+        virtual_size=_VIRTUAL_SIZE,
+        extents=array(ref("extent"), "In order, without gaps."),
+    ),
+    "log": command(
+        "log",
+        "Every entry of the log, as it lies on disk: `vhdxreader log --json`.",
+        DEFS,
+        filename=_FILENAME,
+        log=ref("log"),
+        entries=array(ref("log_entry"), "By their place in the log."),
+    ),
+    "dump": command(
+        "dump",
+        "Every field of every structure, as it lies on disk: `vhdxreader dump --json`.",
+        DEFS,
+        filename=_FILENAME,
+        structures=array(ref("structure"), "One after another."),
+    ),
+    "convert": command(
+        "convert",
+        "What was converted: `vhdxreader convert --json`.",
+        DEFS,
+        filename=_FILENAME,
+        target=text("What was written."),
+        virtual_size=_VIRTUAL_SIZE,
+        findings=array(ref("problem"), "Of all files of the chain."),
+        changed=_CHANGED,
+        lost=maybe(array(ref("lost"), "What could not be read; null without --salvage.")),
+    ),
+    "skeleton": command(
+        "skeleton",
+        "What was copied: `vhdxreader skeleton --json`.",
+        DEFS,
+        filename=_FILENAME,
+        target=text("What was written."),
+        file_size=number("Bytes of it."),
+        last_structure=text("The structure with which it ends."),
+    ),
+    "images": command(
+        "images",
+        "The answers for several images, each as for one: `--json` with more than one IMAGE.",
+        DEFS,
+        images=array(said({"type": "object", "required": ["schema", "error"]}, ""), "One for each image, in order."),
+    ),
+    "extent": item("extent", "A line of `vhdxreader map --jsonl`.", DEFS, "extent"),
+    "log_entry": item("log_entry", "A line of `vhdxreader log --jsonl`.", DEFS, "log_entry"),
+    "structure": item("structure", "A line of `vhdxreader dump --jsonl`.", DEFS, "structure"),
+}
+
+
+def pages() -> dict[Path, str]:
+    """All files that are written, with their text."""
+    from schema_page import page
+
+    folder = Path(__file__).parent
+    files = {
+        folder / "schemas" / f"{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in SCHEMAS.items()
+    }
+    return {**files, folder / "json.md": page(SCHEMAS, DEFS)}
+
+
+def main() -> int:
+    """Run as a command."""
+    stale = {path: text for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text}
+    for path, content in stale.items():
+        if sys.argv[1:] == ["--check"]:
+            sys.stderr.write(f"{path.name} is not as docs/make_schemas.py writes it: run make schemas\n")
+        else:
+            path.write_text(content, encoding="utf-8")
+    return bool(stale) and sys.argv[1:] == ["--check"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
