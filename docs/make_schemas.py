@@ -216,6 +216,37 @@ DEFS: Schema = {
     ),
 }
 
+DEFS["report"] = obj(
+    "What was found to be wrong with a file of a chain.",
+    filename=_FILENAME,
+    format=maybe(one_of("What it is; null if it is no VHDX.", "vhdx")),
+    worst=maybe({**_SEVERITY, "description": "The highest severity of any finding; null if there is none."}),
+    disk_type=maybe(_DISK_TYPE),
+    virtual_size=maybe(_VIRTUAL_SIZE),
+    file_size=_FILE_SIZE,
+    block_size=maybe(_BLOCK_SIZE),
+    payload_block_count=maybe(number("Payload blocks of the virtual disk.")),
+    allocated_block_count=maybe(number("Of these, how many have space in the file.")),
+    bitmap_block_count=maybe(number("Sector bitmap blocks.")),
+    unused_size=maybe(number("Bytes of the file that belong to nothing, in whole MiB.")),
+    read_size=maybe(number("Bytes of blocks that were read; null without --deep.")),
+    log=maybe(ref("log")),
+    finding_counts=said(
+        {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+        "How often each rule is broken; of one rule, 100 findings are listed at most.",
+    ),
+    findings=array(ref("problem"), "What is wrong with the image as it is after the replay of its log."),
+    before_replay=array(ref("problem"), "What is wrong on disk, but no longer after the replay."),
+    changed=_CHANGED,
+    parent_state=maybe(
+        one_of(
+            "What was found of its parent; unknown: it is too broken to say which file that is.",
+            *("none", "found", "missing", "mismatch", "unknown", "not_looked_at"),
+        )
+    ),
+    parents=array(ref("report"), "The reports on its ancestors, the parent first."),
+)
+
 SCHEMAS: dict[str, Schema] = {
     "info": command(
         "info",
@@ -249,26 +280,7 @@ SCHEMAS: dict[str, Schema] = {
         "check",
         "All that is wrong with an image: `vhdxreader check --json`.",
         DEFS,
-        filename=_FILENAME,
-        format=maybe(one_of("What it is; null if it is no VHDX.", "vhdx")),
-        worst=maybe({**_SEVERITY, "description": "The highest severity of any finding; null if there is none."}),
-        disk_type=maybe(_DISK_TYPE),
-        virtual_size=maybe(_VIRTUAL_SIZE),
-        file_size=_FILE_SIZE,
-        block_size=maybe(_BLOCK_SIZE),
-        payload_block_count=maybe(number("Payload blocks of the virtual disk.")),
-        allocated_block_count=maybe(number("Of these, how many have space in the file.")),
-        bitmap_block_count=maybe(number("Sector bitmap blocks.")),
-        unused_size=maybe(number("Bytes of the file that belong to nothing, in whole MiB.")),
-        read_size=maybe(number("Bytes of blocks that were read; null without --deep.")),
-        log=maybe(ref("log")),
-        finding_counts=said(
-            {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
-            "How often each rule is broken; of one rule, 100 findings are listed at most.",
-        ),
-        findings=array(ref("problem"), "What is wrong with the image as it is after the replay of its log."),
-        before_replay=array(ref("problem"), "What is wrong on disk, but no longer after the replay."),
-        changed=_CHANGED,
+        **DEFS["report"]["properties"],
     ),
     "map": command(
         "map",
