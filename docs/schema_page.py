@@ -54,9 +54,11 @@ def _section(title: str, schema: Schema, level: int) -> str:
     known = schema.get("then", {}).get("properties", ())
     rows = "".join(
         f"| `{key}` | {_kind(value, known=key in known)} | {_description(value)} |\n"
-        for key, value in schema["properties"].items()
+        for key, value in schema.get("properties", {}).items()
         if "then" not in schema or key not in ("schema", "version", "error")
     )
+    if not rows:
+        return f"\n{'#' * level} {title.capitalize()}\n\n{schema['description']}\n"
     heading = f"\n{'#' * level} {title[:1].upper() + title[1:] if '/' not in title else f'`{title}`'}\n"
     return f"{heading}\n{schema['description']}\n\n| key | | |\n| --- | --- | --- |\n{rows}"
 

@@ -122,7 +122,7 @@ def test_compare_has_cmps_codes(capsys):
     code, found = answer(capsys, "compare", "disk.vhdx", "child.avhdx", "--ranges")
     a, b = IMAGE.expected(), CHILD.expected()
     places = [i for i in range(MB, 2 * MB) if a[i] != b[i]]
-    assert (code, found["first_difference"], found["differing_bytes_count"]) == (1, places[0], len(places))
+    assert (code, found["first_disk_offset"], found["differing_byte_count"]) == (1, places[0], len(places))
     assert found["ranges"] == [{"disk_offset": MB + 3 * 512, "length": 512}]
     assert command(capsys, "compare", "disk.vhdx", "nowhere.vhdx")[0] == 2
     assert command(capsys, "compare", "broken.vhdx", "disk.raw")[0] == 2

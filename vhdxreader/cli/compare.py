@@ -19,7 +19,7 @@ from .progress import progress_bar, shows_progress
 
 _TROUBLE = 2
 _KEYS = (
-    *("filenames", "partition", "equal", "virtual_sizes", "first_difference", "differing_bytes_count"),
+    *("filenames", "partition", "equal", "virtual_sizes", "first_disk_offset", "differing_byte_count"),
     *("range_count", "ranges"),
 )
 _MAX_LISTED = 1000

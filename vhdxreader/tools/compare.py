@@ -56,8 +56,8 @@ class Comparison:
         return {
             "equal": self.equal,
             "virtual_sizes": [self.size_a, self.size_b],
-            "first_difference": self.first_difference,
-            "differing_bytes_count": self.differing_bytes,
+            "first_disk_offset": self.first_difference,
+            "differing_byte_count": self.differing_bytes,
             "range_count": self.range_count,
             "ranges": [{"disk_offset": one.disk_offset, "length": one.length} for one in self.ranges],
         }

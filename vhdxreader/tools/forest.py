@@ -17,7 +17,7 @@ from uuid import UUID
 from ..disk.folder_search import MAX_DEPTH, find_images
 from ..disk.parent_search import NamedPolicy, places
 from ..disk.structures import Structures, read_structures
-from ..errors import Severity
+from ..errors import Severity, VhdxError
 from ..files.opening import open_source
 from ..format.log_replay import LogMode
 from ..format.parent_locator import ParentLocator
@@ -85,7 +85,7 @@ class ForestNode:
             "candidates": [plain(one.filename) for one in self.candidates],
             "children": [plain(one.filename) for one in self.children],
             "newest": self.newest,
-            "problem": plain(member.problem),
+            "problem": plain(_problem(member)),
         }
 
 
@@ -125,6 +125,14 @@ def chain_forest(paths: Iterable[str | os.PathLike[str]], *, depth: int = MAX_DE
     """
     members = {name: read_member(name) for path in paths for name in find_images(os.fspath(path), depth)}
     return link_members(list(members.values()))
+
+
+def _problem(member: ForestMember) -> VhdxError | None:
+    if member.problem is None:
+        return None
+    problem = VhdxError(member.problem)
+    problem.filename = member.filename
+    return problem
 
 
 def read_member(path: str) -> ForestMember:
