@@ -6,7 +6,8 @@ is taken is one bit for each megabyte of the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .. import spec
@@ -16,6 +17,7 @@ from ..disk.space_map import MAX_TRACKED, SpaceMap
 from ..errors import TruncatedImageError
 from ..files.partial_reads import Gap, fill_around
 from ..files.source import Source
+from ..files.word_columns import joined, repeated
 from ..format.bat import Bat
 from ..format.overlaps import collision
 from ..format.region_table import Region
@@ -27,6 +29,8 @@ _PAGE_ENTRIES = 4096
 _ENTRIES_IN_4_KB = 4 * spec.KB // spec.BAT_ENTRY_SIZE
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
 _PARTIALLY_PRESENT = int(spec.PayloadState.PARTIALLY_PRESENT)
+_TO_LOOK_AT = spec.RESERVED_MASK | 0b101  # bits that payload entries in the states 0 and 2 do not have
+_WORTH_A_RUN = 4  # blocks
 _FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
 
 
@@ -87,20 +91,27 @@ class BlockWalk:
             words, gaps = self._bat.read(first, min(_PAGE_ENTRIES, self.entries - first))
             self._add_unreadable(gaps)
             self.is_whole = self.is_whole and not gaps
-            self._count_zero_pages(first, words)
-            if any(words) or first <= self._awaited:
-                self._page(first, words, buffer)
+            for at in range(0, len(words), _ENTRIES_IN_4_KB):
+                self._piece(first + at, words[at : at + _ENTRIES_IN_4_KB], buffer)
             if progress is not None:
                 progress(first + len(words), self.entries)
         self._look_at_space()
 
-    def _count_zero_pages(self, first: int, words: Sequence[int]) -> None:
-        """Pages of 4 KB of entries that are all zero: what a lost page reads as."""
-        for at in range(0, len(words), _ENTRIES_IN_4_KB):
-            if not any(words[at : at + _ENTRIES_IN_4_KB]):
-                self.totals.zero_pages += 1
-                if self.totals.first_zero_page is None:
-                    self.totals.first_zero_page = self._bat.entry_offset(first + at)
+    def _piece(self, first: int, words: array[int], buffer: memoryview | None) -> None:
+        """Look at 4 KB of entries. All of them at once, where there is nothing to see: a table can have 67 million."""
+        column, count = joined(words), len(words)
+        if not column:  # what a lost page reads as
+            self.totals.zero_pages += 1
+            if self.totals.first_zero_page is None:
+                self.totals.first_zero_page = self._bat.entry_offset(first)
+        is_awaited = first <= self._awaited < first + count
+        if is_awaited or column & repeated(_TO_LOOK_AT, count) or (column and self._has_bitmap_state(first, words)):
+            self._page(first, words, buffer)
+
+    def _has_bitmap_state(self, first: int, words: array[int]) -> bool:
+        """Whether a sector bitmap entry among them is not zero."""
+        step = self._chunk_ratio + 1
+        return any(words[-(first + 1) % step :: step])
 
     def _look_at_space(self) -> None:
         """What belongs to nothing, and what is kept for trimmed blocks only."""
@@ -119,10 +130,32 @@ class BlockWalk:
         self.trimmed = self._trimmed.without(self._space)
         self.used = self._space.either(self._trimmed)
 
-    def _page(self, first: int, words: Sequence[int], buffer: memoryview | None) -> None:
-        for index, word in enumerate(words, first):
-            if word or index == self._awaited:
-                self._entry(index, word, buffer)
+    def _page(self, first: int, words: array[int], buffer: memoryview | None) -> None:
+        i = 0
+        while i < len(words):
+            run = self._sound_run(first + i, words, i) if buffer is None else 0
+            if not run and (words[i] or first + i == self._awaited):
+                self._entry(first + i, words[i], buffer)
+            i += run or 1
+
+    def _sound_run(self, index: int, words: array[int], i: int) -> int:
+        """How many fully present blocks follow each other from here on in the file, too, with nothing to be said of any
+        of them; they are counted. None where that takes a closer look, or is not worth it."""
+        count = 1
+        while i + count < len(words) and words[i + count] - words[i + count - 1] == self._block_size:
+            count += 1
+        start, length = words[i] & spec.FILE_OFFSET_MASK, count * self._block_size
+        chunk, place = divmod(index, self._chunk_ratio + 1)
+        is_inside = place + count <= self._chunk_ratio  # no sector bitmap entry among them, nor the disk's last block
+        if count < _WORTH_A_RUN or words[i] & ~spec.FILE_OFFSET_MASK != _FULLY_PRESENT or not is_inside:
+            return 0
+        if chunk * self._chunk_ratio + place + count >= self._payload_blocks or start < self._occupied_end:
+            return 0
+        if not self._source.holds_all(start, length) or not self._space.is_free(start, start + length):
+            return 0
+        self._space.take(start, start + length)
+        self.totals.allocated_blocks += count
+        return count
 
     def _entry(self, index: int, word: int, buffer: memoryview | None) -> None:
         chunk, place = divmod(index, self._chunk_ratio + 1)

@@ -10,12 +10,14 @@ from ..disk.address_map import AddressMap, Kind
 from ..disk.block_reads import Reader
 from ..errors import VhdxError
 from ..files.source import Source
+from ..files.word_columns import joined, repeated
 from ..format.rules import Findings
 
 _MAX_READ = 64 * spec.MB
 _MAX_STEPS = 1 << 16  # over holes, too
 _FIRST_STEP = 4 * spec.KB
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
+_HAS_SPACE = 0b100  # a bit of all states in which a block may have space
 
 
 def report_zero_tail(source: Source, address_map: AddressMap, findings: Findings) -> None:
@@ -61,17 +63,16 @@ def _blocks_around(address_map: AddressMap, start: int) -> tuple[int, int, bool]
     """How many present payload blocks end before `start`, how many begin at it or behind, and whether one does
     neither."""
     bat, size = address_map.bat, address_map.bat.geometry.block_size
+    step = bat.geometry.chunk_ratio + 1
     before = behind = cut = 0
-    for block in range(bat.geometry.payload_blocks):
-        try:
-            word = bat.payload(block)
-        except VhdxError:
+    for first, words, _ in bat.pages(bat.geometry.entries):
+        if not joined(words) & repeated(_HAS_SPACE, len(words)):
             continue
-        if word & spec.STATE_MASK >= _FULLY_PRESENT:
-            place = word & spec.FILE_OFFSET_MASK
-            before += place + size <= start
-            behind += place >= start
-            cut += place < start < place + size
+        del words[-(first + 1) % step :: step]  # the sector bitmap entries
+        places = [word & spec.FILE_OFFSET_MASK for word in words if word & spec.STATE_MASK >= _FULLY_PRESENT]
+        before += sum(place + size <= start for place in places)
+        behind += sum(place >= start for place in places)
+        cut += sum(place < start < place + size for place in places)
     return before, behind, bool(cut)
 
 
