@@ -197,3 +197,17 @@ def test_every_command_that_opens_an_image_takes_the_option(
         for how, wanted in (("replay", NEW), ("ignore", OLD)):
             assert vhdxreader(["cat", "--log", how, "--offset", "1M", "--length", "4K", str(path)]) == 0
             assert capsysbinary.readouterr().out == wanted
+
+
+def test_targets_among_two_thousand_regions_take_no_product_of_both_counts():
+    """Each descriptor asks for the structures that it hits, and an image can have 2,045 unknown ones in one place."""
+    from vhdxreader.format.overlaps import Span
+    from vhdxreader.tools.log_listing import _MAX_NAMED, _segments
+
+    spans = [Span(i * 10, i * 10 + 1000, f"region {i}", True, 0) for i in range(2000)]
+    starts, covers = _segments(spans)
+    assert max(map(len, covers)) == _MAX_NAMED + 1
+    assert len(starts) <= 2 * len(spans) + 1
+    assert covers[starts.index(0)] == [0]
+    assert covers[starts.index(50)] == list(range(6))
+    assert covers[-1] == []

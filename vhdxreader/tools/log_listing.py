@@ -6,7 +6,7 @@ Works on images that do not open, as long as there is a current header. In: a pa
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -177,12 +177,13 @@ class _Layout:
             self._spans.append(Span(start, start + found.header.log_length, "log", True, 0))
         regions = found.region_table.regions if found.region_table else ()
         self._spans += [Span(region.offset, region.end, f"{region.name} region", True, 0) for region in regions]
+        self._starts, self._covers = _segments(self._spans)
         self._geometry = found.map.bat.geometry if found.map else None
         self._blocks = sorted(islice(_blocks(found.map.bat), _MAX_BLOCKS)) if found.map else []
 
     def targets(self, start: int, end: int) -> tuple[str, ...]:
         """What has a byte from `start` up to `end`, at most `_MAX_NAMED` of it by name."""
-        spans = [span for span in self._spans if start < span.end and span.start < end]
+        spans = self._structures(start, end)
         spans += islice((span for span in self._block_spans(start, end) if start < span.end), _MAX_NAMED)
         names = [span.name for span in spans[:_MAX_NAMED]]
         if len(spans) > _MAX_NAMED:
@@ -190,6 +191,15 @@ class _Layout:
         if end > self._size:
             names.append("beyond the end of the file")
         return tuple(names) or ("unused space",)
+
+    def _structures(self, start: int, end: int) -> list[Span]:
+        """The structures that have a byte of it; no more than one behind `_MAX_NAMED` counts."""
+        found: set[int] = set()
+        for i in range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, end)):
+            found.update(self._covers[i])
+            if len(found) > _MAX_NAMED:
+                break
+        return [self._spans[i] for i in sorted(found)]
 
     def _block_spans(self, start: int, end: int) -> Iterator[Span]:
         """The blocks that begin before `end`, from the last on that does before `start`."""
@@ -203,6 +213,25 @@ class _Layout:
         is_bitmap, _ = self._geometry.block_at(index)
         size = spec.SECTOR_BITMAP_SIZE if is_bitmap else self._geometry.block_size
         return Span(start, start + size, self._geometry.block_name(index), True, 0)
+
+
+def _segments(spans: Sequence[Span]) -> tuple[list[int], list[list[int]]]:
+    """Where each stretch begins in which the same spans lie, and the numbers of those; no more of them than are named
+    and one, since an image can have thousands in one place. Nothing begins before 0, and the last has none."""
+    starting: dict[int, list[int]] = {0: []}
+    ending: dict[int, list[int]] = {}
+    for i, span in enumerate(spans):
+        if span.start < span.end:
+            starting.setdefault(span.start, []).append(i)
+            ending.setdefault(span.end, []).append(i)
+    active: dict[int, None] = {}
+    points, covers = sorted({*starting, *ending}), []
+    for point in points:
+        for i in ending.get(point, ()):
+            del active[i]
+        active |= dict.fromkeys(starting.get(point, ()))
+        covers.append(list(islice(active, _MAX_NAMED + 1)))
+    return points, covers
 
 
 def _blocks(bat: Bat) -> Iterator[int]:
