@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from .. import spec
 from ..errors import Finding, ParentError, Tried, VhdxError
@@ -23,10 +23,12 @@ from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings, breach, finding
 from ..format.salvaged_copies import salvage_header
-from .folder_search import SEARCH_KEY, FolderSearch
 from .image import VhdxImage
-from .parent_search import NamedPolicy, Place, folder_beside, neighbours, places
+from .parent_search import SEARCH_KEY, NamedPolicy, Place, folder_beside, neighbours, places
 from .virtual_disk import VirtualDisk
+
+if TYPE_CHECKING:
+    from .folder_search import FolderSearch
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
 Parents: TypeAlias = "Parent | Sequence[Parent] | None"
@@ -170,7 +172,7 @@ class _Opener(Generic[M]):
     ) -> None:
         self.opened: list[M] = []
         self.borrowed: tuple[VhdxImage, ...] = ()
-        self._folders = FolderSearch(policy) if isinstance(policy, (list, tuple)) else None
+        self._folders = _folder_search(policy) if isinstance(policy, (list, tuple)) else None
         self._policy = "relative" if isinstance(policy, (list, tuple)) else policy
         self._open_image = open_image
         self._salvage = salvage
@@ -320,6 +322,12 @@ class _Opener(Generic[M]):
     def _check_depth(self, more: int) -> None:
         if len(self.opened) + more > spec.MAX_CHAIN_LENGTH:
             raise breach("parent.depth", f"the chain has more than {spec.MAX_CHAIN_LENGTH} files")
+
+
+def _folder_search(folders: Folders) -> FolderSearch:
+    from .folder_search import FolderSearch
+
+    return FolderSearch(folders)
 
 
 def _note_found(child: object, key: str) -> None:

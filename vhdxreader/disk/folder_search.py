@@ -16,13 +16,10 @@ from ..files.opening import open_source
 from ..format import header as headers
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
-from .parent_search import Place
+from .parent_search import SEARCH_KEY, Place
 
 MAX_DEPTH = 16
 """How many folders deep images are looked for, unless the caller says otherwise."""
-
-SEARCH_KEY = "search"
-"""What a place is found under that no key of the locator names."""
 
 _MAX_IMAGES = 100_000  # that a search for parents looks at
 

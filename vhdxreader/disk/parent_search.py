@@ -30,6 +30,10 @@ _WINDOWS_FILE = re.compile(
 _MAX_FOLDERS = 256  # that are looked into for other spellings of one path
 
 
+SEARCH_KEY = "search"
+"""What a place is found under that no key of the locator names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A path to try, found under `key` of the locator; not to be tried if there is a `reason`."""
