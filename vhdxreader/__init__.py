@@ -58,7 +58,7 @@ _LATER = {
     "tools.convert": ["convert"],
     "tools.copy_range": ["copy_range"],
     "tools.digest_list": ["ListedDigest", "expected_digests", "parse_digest_list"],
-    "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk", "hash_file"],
+    "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk", "hash_file", "hash_twice"],
     "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
     "tools.file_space": ["FileRange", "unused_ranges"],
     "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest"],
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from .tools.convert import convert
     from .tools.copy_range import copy_range
     from .tools.digest_list import ListedDigest, expected_digests, parse_digest_list
-    from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk, hash_file
+    from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk, hash_file, hash_twice
     from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
     from .tools.file_space import FileRange, unused_ranges
     from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest
@@ -170,6 +170,7 @@ __all__ = [
     "hash_blocks",
     "hash_disk",
     "hash_file",
+    "hash_twice",
     "is_vhdx",
     "lacks_payload",
     "measure",

@@ -26,7 +26,7 @@ PUBLIC = {
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
     " LogListing LogUpdate read_log",
     "partitions": "Partition PartitionStream PartitionTable",
-    "disks": "compare Comparison DifferingRange hash_disk hash_file hash_blocks BlockDigest digest_algorithms"
+    "disks": "compare Comparison DifferingRange hash_disk hash_file hash_twice hash_blocks BlockDigest digest_algorithms"
     " parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "files": "WholeFile",

@@ -46,6 +46,7 @@ def _takes_both(command: Any) -> Any:
 )
 @click.option("--file", "with_file", is_flag=True, help="Digests of the image file, too.")
 @click.option("--blocks", is_flag=True, help="One digest a payload block; blocks of zeros cost nothing.")
+@click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
 @click.option("--verify", type=click.File(errors="surrogateescape"), metavar="LIST", help="Compare with a list's.")
 @answers("hash", *_KEYS)
 @shows_progress
@@ -89,6 +90,7 @@ class _Hashing:
         self._partition = how.pop("partition")
         self._with_file = how.pop("with_file")
         self._changing = how.pop("changing")
+        self._verify_source = how.pop("verify_source")
         self._progress = {"wanted": how.pop("progress"), "quiet": how.pop("quiet")}
         self._how = how
 
@@ -147,7 +149,8 @@ class _Hashing:
                 vhdxreader.steady(disk, changing=self._changing),
                 progress_bar("Hashing", **self._progress) as report,
             ):
-                digests = vhdxreader.hash_disk(part, wanted, progress=report)
+                work = vhdxreader.hash_twice if self._verify_source else vhdxreader.hash_disk
+                digests = work(part, wanted, progress=report)
             if self._changing:
                 report_change(disk)
             lost, doubtful = ([one.to_dict() for one in ranges] for ranges in (part.lost, part.doubtful))

@@ -17,9 +17,11 @@ from itertools import cycle
 from typing import Any, Protocol
 
 from .. import spec
+from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
 from ..files.opening import PathOrFile, open_source
 from ..files.source import Source
+from ..format.stamp import changed_error
 from .read_ahead import is_remote, read_ahead, steps
 
 Progress = Callable[[int, int], object]  # bytes done, and of all
@@ -84,6 +86,16 @@ def hash_disk(
                 progress(offset + len(part), disk.size)
         _finish(pending)
     return {name: hasher.hexdigest() for name, hasher in hashers.items()}
+
+
+def hash_twice(
+    disk: VirtualDisk | PartitionStream, names: Sequence[str] = ("sha256",), *, progress: Progress | None = None
+) -> dict[str, str]:
+    """As `hash_disk`, of two readings; `ImageChangedError` where they differ, though no change of a file was seen."""
+    digests = hash_disk(disk, names, progress=progress)
+    if hash_disk(disk, names, progress=progress) != digests:
+        raise changed_error(disk.name)
+    return digests
 
 
 def _in_turn(disk: Readable) -> Iterator[tuple[int, memoryview]]:
