@@ -26,8 +26,8 @@ PUBLIC = {
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
     " LogListing LogUpdate read_log",
     "partitions": "Partition PartitionStream PartitionTable",
-    "disks": "compare Comparison DifferingRange hash_disk hash_file hash_twice hash_blocks BlockDigest digest_algorithms"
-    " parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
+    "disks": "compare Comparison DifferingRange hash_disk hash_file hash_twice hash_blocks BlockDigest"
+    " digest_algorithms parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "files": "WholeFile",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
