@@ -1,28 +1,21 @@
-"""Export of a virtual disk to raw: a file, a block device or a stream.
+"""Export of a virtual disk as raw or fixed VHD: to a file, a block device or a stream.
 
 In: an opened disk and where to write. Out: the same bytes there, holes where nothing is but zeros.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import shutil
-import stat
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import BinaryIO, Literal, TypeAlias
 
 from ..disk.address_map import Extent
 from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
-from ..files.descriptors import file_identity
 from ..files.opening import AnyPath
-from ..files.writing import WholeFile, write_all, write_all_at
+from ..files.writing import write_all_at
 from ..format.stamp import changed_error
+from .convert_targets import Output, PlacedOutput, open_map, open_target
 from .mapfile import mapfile
 from .read_ahead import STEP as READ_AHEAD_STEP
 from .read_ahead import is_remote, read_ahead, steps
@@ -35,9 +28,7 @@ Progress = Callable[[int, int], None]  # bytes done, and of all
 
 _STEP = 1 << 20  # what is read and written at once
 _COPY_STEP = 16 << 20  # what the kernel copies at once: a signal waits for as long
-_WRITE_OUT_STEP = 32 << 20
 _SMALL = 64 << 10  # data extents that are shorter are read, not copied
-_ZEROS = memoryview(bytes(_STEP))
 _ZERO_GRANULE = bytes(4 << 10)  # zeros are looked for in pieces of the size that file systems have for blocks
 
 
@@ -75,8 +66,8 @@ def convert(
     end, footer = (disk.size, b"") if format == "raw" else _vhd_end(disk.size, exact)
     protected = {image.identity for image in disk.images}
     with (
-        _open_target(target, end + len(footer), protected, overwrite, sparse) as output,
-        _open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours
+        open_target(target, end + len(footer), protected, overwrite, sparse) as output,
+        open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours
         steady(disk, changing=changing),
     ):
         output.expects_second_reading = verify_source
@@ -95,102 +86,14 @@ def _vhd_end(size: int, exact: bool) -> tuple[int, bytes]:
     return end, vhd_footer(end)
 
 
-class _Output(ABC):
-    """Where the disk's bytes go, in order of their offsets."""
-
-    expects_second_reading = False
-
-    @abstractmethod
-    def write(self, data: memoryview, offset: int) -> None:
-        """Write all of it at `offset`, behind all that was written before."""
-
-    @abstractmethod
-    def is_same(self, data: memoryview, offset: int) -> bool:
-        """Whether a second reading, which gives all data in the same order, is as what was written, as far as can be
-        told by then."""
-
-    def write_zeros(self, offset: int, length: int) -> None:
-        """As `write`, of `length` zeros."""
-        for start in range(0, length, _STEP):
-            self.write(_ZEROS[: length - start], offset + start)
-
-
-class _Stream(_Output):
-    """A target that has no offsets: everything must come."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._position = 0
-        self._digest, self._second_digest = hashlib.sha256(), hashlib.sha256()
-
-    def write(self, data: memoryview, offset: int) -> None:
-        assert offset == self._position
-        self._position += len(data)
-        if self.expects_second_reading:
-            self._digest.update(data)
-        write_all(self._file, data)
-
-    def is_same(self, data: memoryview, offset: int) -> bool:
-        self._second_digest.update(data)
-        is_last = offset + len(data) == self._position
-        return not is_last or self._digest.digest() == self._second_digest.digest()
-
-
-class _Placed(_Output):
-    """A target that takes bytes at offsets. Where it `reads_zeros` before anything is written, zeros are left out."""
-
-    def __init__(self, fd: int, *, reads_zeros: bool) -> None:
-        self._fd = fd
-        self._reads_zeros = reads_zeros
-        self._can_copy = hasattr(os, "copy_file_range")
-        self._begun = 0  # of what lies before, the system was told to write it out
-
-    def write(self, data: memoryview, offset: int) -> None:
-        write_all_at(self._fd, data, offset)
-        self._write_out(offset + len(data))
-
-    def write_zeros(self, offset: int, length: int) -> None:
-        if not self._reads_zeros:
-            super().write_zeros(offset, length)
-
-    def is_same(self, data: memoryview, offset: int) -> bool:
-        os.lseek(self._fd, offset, os.SEEK_SET)  # not every system has `pread`
-        while part := os.read(self._fd, len(data)):
-            if part != data[: len(part)]:
-                return False
-            data = data[len(part) :]
-        return not data
-
-    def copy(self, fd: int, where: int, offset: int, length: int) -> int:
-        """Have the kernel copy from `where` of another file; how many bytes it did, for whatever reason it stopped."""
-        done = 0
-        while self._can_copy and done < length:
-            try:
-                count = os.copy_file_range(fd, self._fd, length - done, where + done, offset + done)
-            except OSError:  # unless it cannot be done this way only, the write that comes instead meets it, too
-                self._can_copy = False
-                break
-            if not count:
-                break
-            done += count
-        self._write_out(offset + done)
-        return done
-
-    def _write_out(self, end: int) -> None:
-        """Have the system write to the disk while we go on: otherwise it would all wait for the last step."""
-        if end - self._begun >= _WRITE_OUT_STEP and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._fd, self._begun, end - self._begun, os.POSIX_FADV_DONTNEED)
-            self._begun = end
-
-
 class _Copy:
     """One run of `convert`."""
 
-    def __init__(self, disk: Disk, output: _Output, *, detect_zeroes: bool, progress: Progress | None) -> None:
+    def __init__(self, disk: Disk, output: Output, *, detect_zeroes: bool, progress: Progress | None) -> None:
         self._disk = disk
         self._output = output
         self._detect_zeroes = detect_zeroes
-        self._copier = output if isinstance(output, _Placed) and not detect_zeroes else None
+        self._copier = output if isinstance(output, PlacedOutput) and not detect_zeroes else None
         self._progress = progress
         self._buffer = bytearray(_STEP)
 
@@ -294,7 +197,7 @@ class _Copy:
             self._progress(done, self._disk.size)
 
 
-def _read_again(disk: Disk, output: _Output) -> None:
+def _read_again(disk: Disk, output: Output) -> None:
     """Read the disk a second time; `ImageChangedError` where that gives something else."""
     for start, part in read_ahead(disk, steps(disk.size)) if is_remote(disk) else _in_turn(disk):
         if not output.is_same(part, start):
@@ -315,65 +218,3 @@ def _stretches(data: bytes | bytearray, length: int) -> Iterator[tuple[int, int,
     for is_zero, alike in groupby(granules, lambda at: data.startswith(_ZERO_GRANULE, at, length)):
         starts = list(alike)
         yield starts[0], min(starts[-1] + len(_ZERO_GRANULE), length), is_zero
-
-
-@contextmanager
-def _open_target(
-    target: AnyPath | BinaryIO, size: int, protected: Collection[Hashable], overwrite: bool, sparse: bool
-) -> Iterator[_Output]:
-    if not isinstance(target, (str, bytes, os.PathLike)):
-        yield _Stream(target)
-        target.flush()
-        return
-    mode = _mode(target)
-    if stat.S_ISBLK(mode):
-        with _open_device(target, size, protected, overwrite) as fd:
-            yield _Placed(fd, reads_zeros=False)
-            os.fsync(fd)
-    elif stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
-        with open(target, "wb", buffering=0) as file:
-            yield _Stream(file)
-    else:
-        with WholeFile(target, overwrite=overwrite, protected=protected) as whole:
-            os.truncate(whole.fd, size)
-            yield _Placed(whole.fd, reads_zeros=sparse)
-
-
-@contextmanager
-def _open_map(
-    path: AnyPath | None, target: AnyPath | BinaryIO, protected: Collection[Hashable], overwrite: bool
-) -> Iterator[WholeFile | None]:
-    if path is None:
-        yield None
-        return
-    with WholeFile(path, overwrite=overwrite, protected=protected) as whole:
-        if isinstance(target, (str, bytes, os.PathLike)) and os.path.realpath(os.fsdecode(target)) == whole.path:
-            raise shutil.SameFileError(f"{whole.path} cannot be both the target and its mapfile")
-        yield whole
-
-
-def _mode(path: AnyPath) -> int:
-    try:
-        return os.stat(path).st_mode
-    except FileNotFoundError:
-        return 0
-
-
-@contextmanager
-def _open_device(path: AnyPath, size: int, protected: Collection[Hashable], overwrite: bool) -> Iterator[int]:
-    """A block device, which must be large enough, and not in use by the system."""
-    if not overwrite:
-        raise FileExistsError(
-            errno.EEXIST, "it is a block device, and all on it would be overwritten", os.fsdecode(path)
-        )
-    fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)  # EXCL: not while it is mounted
-    try:
-        device, _ = file_identity(os.fstat(fd))
-        if any(isinstance(identity, tuple) and identity[0] == device for identity in protected):
-            raise shutil.SameFileError(f"{os.fsdecode(path)} is the image itself, or has it or one that it needs on it")
-        there = os.lseek(fd, 0, os.SEEK_END)
-        if there < size:
-            raise OSError(errno.ENOSPC, f"the device has {there} bytes, the disk {size}", os.fsdecode(path))
-        yield fd
-    finally:
-        os.close(fd)
