@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from vhdxreader import VhdxError
 
 from .failure import FAILED, FINE, INTERRUPTED, USAGE, failed
 from .options import named_image
+from .suggestions import did_you_mean, similar
 
 _COMMANDS = (
     "cat",
@@ -46,6 +48,16 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f".{cmd_name}", __package__).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that the first argument names; of another name, what may have been meant."""
+        name = args[0]
+        if name in _COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        meant = [f"info {name}"] if os.path.exists(name) else similar(name, _COMMANDS)
+        raise click.UsageError(f"No such command {name!r}.{did_you_mean(meant)}", ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand. Errors are met here, since click takes an `EOFError` for the user's wish to stop."""

@@ -27,11 +27,11 @@ _SHOWN_RANGES = 10
 _SUMMARY = (
     Column("File", path=True),
     Column("Type"),
-    Column("Virtual size", right=True),
-    Column("Log"),
+    Column("Virtual size", right=True, spared=True),
+    Column("Log", wrap=True),
     Column("Worst"),
     Column("Findings", right=True),
-    Column("First of the worst"),
+    Column("Rule", wrap=True),
 )
 
 

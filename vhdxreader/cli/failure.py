@@ -10,6 +10,7 @@ from vhdxreader import CorruptImageError, VhdxError
 
 from .answer import asked_for_json
 from .output import printable
+from .suggestions import did_you_mean, similar_files
 
 FINE, FAILED, CORRUPT, WARNED, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
 
@@ -27,11 +28,14 @@ def failed(error: Exception, filename: str | None = None) -> int:
 
 def error_text(error: Exception, filename: str | None = None) -> str:
     """What went wrong, and with which file."""
-    text = str(error)
+    text, meant = str(error), ""
     if isinstance(error, OSError) and not isinstance(error, VhdxError) and error.strerror:
         filename, text = error.filename or filename, error.strerror
+        if isinstance(error, FileNotFoundError) and isinstance(filename, str):
+            meant = did_you_mean(similar_files(filename))
     name = str(filename) if filename is not None else ""
-    return text if not name or name in text else f"{name}: {text}"
+    text = text if not name or name in text else f"{name}: {text}"
+    return f"{text}.{meant}" if meant else text
 
 
 def each_image(images: Sequence[str], work: Callable[[str], int]) -> int:

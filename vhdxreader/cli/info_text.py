@@ -20,10 +20,10 @@ SUMMARY = (
     Column("File", path=True),
     Column("Type"),
     Column("Virtual size", right=True),
-    Column("File size", right=True),
-    Column("Log"),
+    Column("File size", right=True, spared=True),
+    Column("Log", wrap=True),
     Column("Parent", path=True),
-    Column("Findings"),
+    Column("Findings", wrap=True),
 )
 _HANDLED = {"replayed": "replayed in memory", "ignored": "ignored: stale", "not_replayable": "not replayable"}
 _SEVERITIES = ("error", "warning", "info")

@@ -10,36 +10,45 @@ from itertools import islice
 from .output import WORD_COLORS, color_is_wanted, printable, terminal_width
 
 _GAP = "  "
-_MIN_PATH = 16
-_MIN_TEXT = 24
+_MIN_PATH = 14
+_MIN_TEXT = 10
 _BATCH = 1000  # rows: of a longer table, the first ones decide how wide its columns are
 _ELLIPSIS = "…"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: numbers stand to the `right`, a `path` is shortened in its middle, text to `wrap` takes more lines."""
+    """A column: numbers stand to the `right`, a `path` is shortened in its middle, text to `wrap` takes more lines, and
+    what can be `spared` is left out where a terminal is too narrow for all."""
 
     title: str
     right: bool = False
     path: bool = False
     wrap: bool = False
+    spared: bool = False
+
+    def least(self, width: int) -> int:
+        """How narrow it may become, of `width` characters."""
+        return min(width, _MIN_PATH if self.path else _MIN_TEXT if self.wrap else width)
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Print rows of text, a cell for each column, as they come."""
     width = terminal_width()
     widths: list[int] = []
+    kept: list[int] = []
     for batch in _batches([printable(cell) for cell in row] for row in rows):
         lines = batch if widths else [[column.title for column in columns], *batch]
         if not widths:
             widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-            if width is not None:
-                widths = _fitted(columns, widths, width)
+            kept = _kept(columns, widths, width)
+            columns = [columns[i] for i in kept]
+            widths = _fitted(columns, [widths[i] for i in kept], width)
+        shown = [[cells[i] for i in kept] for cells in lines]
         if width is None:
-            sys.stdout.writelines(_line(columns, widths, cells) for cells in lines)
+            sys.stdout.writelines(_line(columns, widths, cells) for cells in shown)
         else:
-            _print_rich(columns, widths, lines, titled=lines is not batch)
+            _print_rich(columns, widths, shown, titled=lines is not batch)
 
 
 def shortened(path: str, width: int) -> str:
@@ -58,17 +67,31 @@ def _batches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
         yield batch
 
 
-def _fitted(columns: Sequence[Column], widths: list[int], width: int) -> list[int]:
-    """The widths with which all columns fit, as far as what may be shortened or wrapped allows it."""
-    widths = list(widths)
-    excess = sum(widths) + len(_GAP) * (len(columns) - 1) - width
-    for least, may_shrink in ((_MIN_TEXT, "wrap"), (_MIN_PATH, "path")):
+def _kept(columns: Sequence[Column], widths: Sequence[int], width: int | None) -> list[int]:
+    """The numbers of the columns that are shown."""
+    kept = list(range(len(columns)))
+    while width is not None and _total([columns[i].least(widths[i]) for i in kept]) > width:
+        spared = [i for i in kept if columns[i].spared]
+        if not spared:
+            break
+        kept.remove(spared[-1])
+    return kept
+
+
+def _fitted(columns: Sequence[Column], widths: list[int], width: int | None) -> list[int]:
+    """The widths with which all columns fit: paths are shortened first, then text is wrapped."""
+    excess = 0 if width is None else _total(widths) - width
+    for kind in ("path", "wrap"):
         for i, column in enumerate(columns):
-            if excess > 0 and getattr(column, may_shrink):
-                given = max(min(excess, widths[i] - least), 0)
+            if excess > 0 and getattr(column, kind):
+                given = min(excess, widths[i] - column.least(widths[i]))
                 widths[i] -= given
                 excess -= given
     return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
 def _line(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str]) -> str:
@@ -84,7 +107,7 @@ def _print_rich(columns: Sequence[Column], widths: Sequence[int], lines: Sequenc
     from rich.table import Table
     from rich.text import Text
 
-    total = sum(widths) + len(_GAP) * (len(columns) - 1)
+    total = _total(widths)
     table = Table.grid(padding=(0, len(_GAP), 0, 0), pad_edge=False)
     for column, width in zip(columns, widths, strict=True):
         justify = "right" if column.right else "left"
