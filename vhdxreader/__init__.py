@@ -47,6 +47,7 @@ from .format.structure_copies import Copy
 from .plain_values import plain
 
 _LATER = {
+    "tools.survey": ["SURVEY_KEYS", "SurveyTask", "forest_of", "stamp_of", "survey", "survey_image"],
     "disk.folder_search": ["find_images"],
     "files.writing": ["WholeFile"],
     "format.log_summary": ["LogHandling", "LogStatus", "LogSummary"],
@@ -90,12 +91,14 @@ if TYPE_CHECKING:
     from .tools.shared_blocks import shared_blocks
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
     from .tools.steady import steady
+    from .tools.survey import SURVEY_KEYS, SurveyTask, forest_of, stamp_of, survey, survey_image
 
     __version__: str
 
 __all__ = [
     "DUMP_SECTIONS",
     "MAX_DUMP_COUNT",
+    "SURVEY_KEYS",
     "ActiveSequence",
     "BinaryFile",
     "BlockDigest",
@@ -150,6 +153,7 @@ __all__ = [
     "Severity",
     "Skeleton",
     "Source",
+    "SurveyTask",
     "Tried",
     "TruncatedImageError",
     "UnreadableError",
@@ -167,6 +171,7 @@ __all__ = [
     "dump",
     "expected_digests",
     "find_images",
+    "forest_of",
     "hash_blocks",
     "hash_disk",
     "hash_file",
@@ -182,7 +187,10 @@ __all__ = [
     "problem_to_dict",
     "read_log",
     "shared_blocks",
+    "stamp_of",
     "steady",
+    "survey",
+    "survey_image",
     "unused_ranges",
     "write_skeleton",
 ]

@@ -18,7 +18,7 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, IntEnum):
         return value.name.lower()
-    if isinstance(value, int):
+    if isinstance(value, (int, float)):
         return value
     if isinstance(value, str):
         return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()

@@ -28,6 +28,7 @@ PUBLIC = {
     "partitions": "Partition PartitionStream PartitionTable",
     "disks": "compare Comparison DifferingRange hash_disk hash_file hash_twice hash_blocks BlockDigest"
     " digest_algorithms parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
+    "surveys": "SURVEY_KEYS SurveyTask forest_of stamp_of survey survey_image",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "files": "WholeFile",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
@@ -37,7 +38,7 @@ PUBLIC = {
     " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError",
 }
 NAMES = " ".join(PUBLIC.values()).split()
-CONSTANTS = {"DUMP_SECTIONS", "MAX_DUMP_COUNT"}
+CONSTANTS = {"SURVEY_KEYS", "DUMP_SECTIONS", "MAX_DUMP_COUNT"}
 MODULES = [m for m in pkgutil.walk_packages(vhdxreader.__path__, "vhdxreader.") if not m.name.endswith("__main__")]
 FOREIGN = {"Hashable", "Iterator", "UUID"}
 # What lies over the file (`LogState.overlay`) and where it has a descriptor (`Source.file_of`): for the rooms above.

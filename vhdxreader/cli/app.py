@@ -33,6 +33,7 @@ _COMMANDS = (
     "partitions",
     "serve",
     "skeleton",
+    "survey",
     "tree",
 )
 

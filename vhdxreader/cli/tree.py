@@ -34,20 +34,34 @@ def command(paths: Sequence[str], depth: int | None) -> int:
     are not followed.
     """
     forest = vhdxreader.chain_forest(paths, **({} if depth is None else {"depth": depth}))
-    nodes = list(forest.nodes.values())
-    orphans = sum(node.link in _LOST for node in nodes)
-    problems = sum(node.member.problem is not None for node in nodes)
-    roots = forest.roots()
     answer = asked_for_json()
-    if answer is not None:
-        counts = {"root_count": len(roots), "orphan_count": orphans, "problem_count": problems}
-        answer.give({"paths": vhdxreader.plain(list(paths)), "images": vhdxreader.plain(nodes), **counts})
+    if answer is None:
+        print_forest(forest)
         return 0
-    for root in roots:
+    images = vhdxreader.plain(list(forest.nodes.values()))
+    answer.give({"paths": vhdxreader.plain(list(paths)), "images": images, **_counts(forest)})
+    return 0
+
+
+def print_forest(forest: Forest) -> None:
+    """Print all trees, and how many there are of what."""
+    for root in forest.roots():
         for line in _lines(forest, root):
             click.echo(line)
-    click.echo(f"{len(nodes)} images, {len(roots)} trees, {orphans} without their parent, {problems} with a problem")
-    return 0
+    counts = _counts(forest)
+    click.echo(
+        f"{len(forest.nodes)} images, {counts['root_count']} trees, {counts['orphan_count']} without their parent,"
+        f" {counts['problem_count']} with a problem"
+    )
+
+
+def _counts(forest: Forest) -> dict[str, int]:
+    nodes = forest.nodes.values()
+    return {
+        "root_count": len(forest.roots()),
+        "orphan_count": sum(node.link in _LOST for node in nodes),
+        "problem_count": sum(node.member.problem is not None for node in nodes),
+    }
 
 
 def _lines(forest: Forest, root: ForestNode) -> Iterator[str]:
