@@ -39,8 +39,8 @@ Every rule of [MS-VHDX] that a reader can check, as errors and findings name it.
 
 What a breach does is one of three things. The image is *refused at opening*, with the error that is named. Or it opens,
 and there is an *error when the data is read* that is affected, and only then. Or it is only a *finding*. `vhdxreader
-check` lists all of them as findings: of severity ERROR where data is lost or cannot be trusted, WARNING where somebody
-should know, INFO where nobody needs to act.
+check` lists all of them as findings: of severity error where data is lost or cannot be trusted, warning where somebody
+should know, info where nobody needs to act.
 
 The last column says what a salvaging read gives (`errors="zero"`, `--salvage`) of an image that breaks the rule. What
 is lost is listed in `disk.lost`, what is in the file but not proven to be in its place in `disk.doubtful`; what is in
@@ -76,7 +76,7 @@ def _table(title: str, rules: list[Rule]) -> str:
 
 def _row(rule: Rule) -> str:
     effect = rule.effect.value if rule.effect is Effect.NOTE else f"{rule.effect.value}: {_error(rule)}"
-    cells = (f"`{rule.id}`", rule.section, rule.severity.name, rule.must, effect, rule.means, _salvage(rule))
+    cells = (f"`{rule.id}`", rule.section, str(rule.severity), rule.must, effect, rule.means, _salvage(rule))
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

@@ -32,7 +32,7 @@ def main() -> int:
 
 
 def make_image(folder: Path) -> tuple[Path, bytes]:
-    """A 16 MB dynamic disk with a partition table, recognisable data, absent and zero blocks; and its bytes."""
+    """A 16 MiB dynamic disk with a partition table, recognisable data, absent and zero blocks; and its bytes."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     from builder import dynamic, full, zeroed
 

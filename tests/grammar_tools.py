@@ -138,7 +138,7 @@ def junk_tables() -> Image:
 
 
 def largest() -> Image:
-    """64 TB in blocks of 32 MB, as Windows makes them: two million BAT entries."""
+    """64 TiB in blocks of 32 MiB, as Windows makes them: two million BAT entries."""
     return dynamic(64 * TB, {2**21 - 1: full(b"last")}, block_size=32 * MB)
 
 

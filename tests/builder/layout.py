@@ -36,9 +36,9 @@ IS_USER, IS_VIRTUAL_DISK, IS_REQUIRED = 1, 2, 4
 
 
 def bat_entry(state: int, file_offset: int = 0, reserved_bits: int = 0) -> int:
-    """A BAT entry; `file_offset` is a multiple of 1 MB."""
+    """A BAT entry; `file_offset` is a multiple of 1 MiB."""
     if file_offset % MB:
-        raise ValueError(f"a block cannot lie at {file_offset}, which is no multiple of 1 MB")
+        raise ValueError(f"a block cannot lie at {file_offset}, which is no multiple of 1 MiB")
     return state | reserved_bits << 3 | file_offset // MB << 20
 
 
@@ -46,7 +46,7 @@ def bat_entry(state: int, file_offset: int = 0, reserved_bits: int = 0) -> int:
 
 
 def place(image: Image) -> None:
-    """Give every region and block its offset, one after another from 1 MB on, and the file its length."""
+    """Give every region and block its offset, one after another from 1 MiB on, and the file its length."""
     spec = image.spec
     lengths = region_lengths(spec)
     at = end = MB
@@ -357,7 +357,7 @@ def write_payload(image: Image) -> None:
 
 
 def junk_places(spec: Spec, n: int) -> set[int]:
-    """Offsets in block n from which up to 1 MB is junk where nothing is written.
+    """Offsets in block n from which up to 1 MiB is junk where nothing is written.
 
     They are the first and the last MB of a block that is not FULLY_PRESENT, and what lies behind the disk's
     end.

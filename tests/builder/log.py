@@ -231,7 +231,7 @@ def damaged(
 
 
 def diff(old: SparseFile, new: SparseFile) -> list[Update]:
-    """The updates that make `new` of `old`, in 4 KB pages; pages that become zero are joined into ranges."""
+    """The updates that make `new` of `old`, in 4 KiB pages; pages that become zero are joined into ranges."""
     updates: list[Update] = []
     for at in sorted(pages(old) | pages(new)):
         before, after = (file.read(at, SECTOR).ljust(SECTOR, b"\0") for file in (old, new))
@@ -248,7 +248,7 @@ def diff(old: SparseFile, new: SparseFile) -> list[Update]:
 
 
 def pages(file: SparseFile) -> set[int]:
-    """Offsets of the 4 KB pages of which something was written."""
+    """Offsets of the 4 KiB pages of which something was written."""
     found: set[int] = set()
     for start, piece in file.pieces():
         found.update(range(start // SECTOR * SECTOR, start + len(piece), SECTOR))

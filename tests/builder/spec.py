@@ -42,9 +42,9 @@ class Block:
     """One payload block as a test wants it: made by `full`, `partial`, `zeroed` and so on.
 
     data           from the block's start, or {offset in it: bytes}; None is a recognisable pattern, over the
-                   whole of a block up to 4 MB, else over 64 KB at the start, in the middle and at the end
+                   whole of a block up to 4 MiB, else over 64 KiB at the start, in the middle and at the end
     sectors        those whose bitmap bit is 1: numbers in the block, alone or with the bytes of that sector
-    file_offset    a place in the file, a multiple of 1 MB (the test takes care that it is free); in states 0
+    file_offset    a place in the file, a multiple of 1 MiB (the test takes care that it is free); in states 0
                    to 3 a stale FileOffsetMB
     reserved_bits  bits 3 to 19 of the BAT entry
     """

@@ -191,7 +191,7 @@ def test_errors_are_extents_with_the_reason():
 
 def test_bitmap_runs_longer_than_a_page():
     """Bits are looked up by pages: runs that cross several of them are one extent."""
-    sectors = range(5, 65536 * 2 - 7)  # 64 MB of 512-byte sectors; a page of 4 KB has the bits of 16 MB
+    sectors = range(5, 65536 * 2 - 7)  # 64 MiB of 512-byte sectors; a page of 4 KiB has the bits of 16 MiB
     base = dynamic(64 * MB, {}, block_size=64 * MB, name="base")
     child = differencing(64 * MB, {0: partial(dict.fromkeys(sectors, b""))}, block_size=64 * MB, parent=base, name="c")
     end = 64 * MB - 7 * 512

@@ -30,7 +30,7 @@ CUTS = [
 
 @pytest.fixture(params=CUTS, ids=lambda cut: str(cut[0]))
 def cut(request, corpus, tmp_path):
-    """An image that Windows wrote, with FlushedFileOffset 4 MB and LastFileOffset 68 MB, cut short."""
+    """An image that Windows wrote, with FlushedFileOffset 4 MiB and LastFileOffset 68 MiB, cut short."""
     length, good, rules = request.param
     path = tmp_path / "cut.vhdx"
     path.write_bytes((corpus / "small_ntfs_test.vhdx").read_bytes()[:length])
@@ -82,7 +82,7 @@ def base(*order: str) -> Image:
 
 
 def grown(*order: str) -> Image:
-    """A dirty image: its log has metadata, BAT, some of the payload and zeros; its head says that 1 MB was flushed."""
+    """A dirty image: its log has metadata, BAT, some of the payload and zeros; its head says that 1 MiB was flushed."""
     image = base(*order)
     hidden = [(image.bat_offset, 4 * KB), (image.metadata_offset, 68 * KB), (image.block_offset[0] + 64 * KB, 8 * KB)]
     stale, updates = hide(image, *hidden)
@@ -130,7 +130,7 @@ def test_cut_anywhere_each_byte_is_right_or_an_error(order):
 
 
 def agree(disk: vhdxreader.VirtualDisk, model: Image) -> None:
-    """Each piece of 16 KB is as the model has it, or fails where the model must."""
+    """Each piece of 16 KiB is as the model has it, or fails where the model must."""
     for offset in range(0, SIZE, 16 * KB):
         try:
             wanted = model.reread(offset, 16 * KB)

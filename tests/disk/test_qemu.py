@@ -135,7 +135,7 @@ def test_images_by_qemu(subformat, megabytes, aligned, qemu, tmp_path):
 @pytest.mark.witness
 @pytest.mark.parametrize("megabytes", [1, 256])
 def test_more_than_one_chunk_by_qemu(megabytes, qemu, tmp_path):
-    """4 GB are a chunk, whatever the block size."""
+    """4 GiB are a chunk, whatever the block size."""
     raw = make_raw(tmp_path / "raw", 4 * GB + 300 * MB + 512)
     image = qemu.to_vhdx(raw, tmp_path / "disk.vhdx", "dynamic", megabytes * MB)
     qemu.write(image, (0x33, 4 * GB - 4096, 8192), (0x44, 4 * GB + 300 * MB, 512))
@@ -191,7 +191,7 @@ def test_qemu_reads_the_builders_images(kind, size, block_size, qemu, tmp_path):
     ],
 )
 def test_seven_zip_reads_what_qemu_cannot(kind, size, block_size, sector_size, witness, tmp_path):
-    """4096-byte sectors, and a fixed disk over 4 GB with a partial last block; all with an even number of sectors."""
+    """4096-byte sectors, and a fixed disk over 4 GiB with a partial last block; all with an even number of sectors."""
     image = scattered(kind, size, block_size, sector_size)
     path = image.save(tmp_path / "disk.vhdx")
     agrees_with_model(image, path)
@@ -203,7 +203,7 @@ def test_seven_zip_reads_what_qemu_cannot(kind, size, block_size, sector_size, w
 @pytest.mark.witness
 @pytest.mark.parametrize(("kind", "sector_size"), [("dynamic", 4096), ("fixed", 4096), ("fixed", 512)])
 def test_libvhdi_reads_what_it_can(kind, sector_size, tmp_path):
-    """4096-byte sectors; fixed disks up to 4 GB."""
+    """4096-byte sectors; fixed disks up to 4 GiB."""
     pyvhdi = pytest.importorskip("pyvhdi", reason="libvhdi's Python binding is not installed")
     image = scattered(kind, 100 * MB + 4096, 2 * MB, sector_size)
     path = image.save(tmp_path / "disk.vhdx")

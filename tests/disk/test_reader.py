@@ -54,8 +54,8 @@ def scattered(seed):
 SECTORS = {
     "every other": alternating(1),
     "every other, the parent's first": alternating(1, 1),
-    "by 4 KB": alternating(8),
-    "by 64 KB": alternating(128),
+    "by 4 KiB": alternating(8),
+    "by 64 KiB": alternating(128),
     "scattered": scattered(1),
     "only the first": [0],
     "all but the last": range(2047),
@@ -260,7 +260,7 @@ def test_extents_are_the_model_s(tmp_path, order):
 
 
 def test_extents_of_the_largest_disk(tmp_path):
-    """64 TB in blocks of 1 MB: 67 million entries, of which three say something."""
+    """64 TiB in blocks of 1 MiB: 67 million entries, of which three say something."""
     blocks = {0: full(b"first"), 40_000_000: zeroed(), (1 << 26) - 1: full(b"last")}
     image = dynamic(64 * TB, blocks)
     with vhdxreader.open(by_path(image, tmp_path)) as disk:

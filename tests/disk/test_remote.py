@@ -79,7 +79,7 @@ def test_random_and_sequential_reads(server, url):
         before = len(server.requests)
         for offset in range(0, MB, 4 * KB):
             assert disk.pread(4 * KB, offset) == IMAGE.expected(offset, 4 * KB)
-        assert len(server.requests) - before <= 4  # 128 KB, 256 KB, 512 KB, the rest
+        assert len(server.requests) - before <= 4  # 128 KiB, 256 KiB, 512 KiB, the rest
 
 
 def test_the_same_page_is_fetched_once_for_many_threads(server, url):

@@ -90,7 +90,7 @@ CASES = [
 
 
 def broken_bat_length(blocks):
-    """A disk of so many blocks of 1 MB, whose BAT region has 1 MB."""
+    """A disk of so many blocks of 1 MiB, whose BAT region has 1 MiB."""
     return valid(virtual_size=blocks * MB, blocks={blocks - 1: full(b"end")}, overrides={"region.bat.length": MB})
 
 
@@ -261,7 +261,7 @@ def test_a_truncated_bat(kept):
 
 
 class Words(Source):
-    """A file in which the BAT at 1 MB says of entry n: present, at n megabytes."""
+    """A file in which the BAT at 1 MiB says of entry n: present, at n megabytes."""
 
     def __init__(self, entries):
         self.size = MB + 8 * entries
@@ -287,7 +287,7 @@ def paged(blocks=64 * (1 << 20)):
 
 
 def test_paging_is_lazy_and_bounded():
-    """One entry of each of 200 pages, forth and back: always right, and never more kept than the stated 4 MB."""
+    """One entry of each of 200 pages, forth and back: always right, and never more kept than the stated 4 MiB."""
     bat, source = paged()
     assert source.asked == []
     tracemalloc.start()

@@ -184,7 +184,7 @@ def test_more_entries_than_bytes():
 
 
 def test_overlapping_strings_are_refused_before_they_are_decoded():
-    data = raw([(32, 32, 65534, 65534)] * 10000, b"k\0" * 100)  # 1.3 GB of text
+    data = raw([(32, 32, 65534, 65534)] * 10000, b"k\0" * 100)  # 1.3 GiB of text
     assert refused(data).rule == "parent_locator.strings"
 
 

@@ -380,7 +380,7 @@ def test_the_largest_table():
 
 
 def test_metadata_that_claims_much_reads_little():
-    """A disk of 64 TB with the smallest blocks is opened by a few reads, as any other [2.5]."""
+    """A disk of 64 TiB with the smallest blocks is opened by a few reads, as any other [2.5]."""
     reads = [read_at_opening(size) for size in (MB, GB, 64 * TB)]
     assert reads[0] == reads[1] == reads[2]
     assert sum(reads[0]) < 512 * KB

@@ -55,7 +55,7 @@ PATH = ("relative_path", "parent.vhdx")
 
 
 def disk(**more: Any) -> Image:
-    """A clean image, but for what `more` asks: log, metadata and BAT at 1, 2 and 3 MB."""
+    """A clean image, but for what `more` asks: log, metadata and BAT at 1, 2 and 3 MiB."""
     return dynamic(4 * MB, **{"blocks": {0: full(), 2: full()}, **more})
 
 
@@ -439,7 +439,7 @@ def big(**more: Any) -> Image:
 
 
 PARTIAL = {0: partial([0, 5])}
-CHUNK_END = BAT + 8 * 4096  # the first sector bitmap entry's place where blocks have 1 MB
+CHUNK_END = BAT + 8 * 4096  # the first sector bitmap entry's place where blocks have 1 MiB
 
 BLOCK_CASES = [
     refused("bat.too_small", lambda: dynamic(200 * 1024 * MB, overrides={"region.bat.length": MB}), TABLE1 + 16),
@@ -616,7 +616,7 @@ NO_BYTES = {"log.flushed_file_offset", "item.length"}
 
 
 def salvaged(opened: vhdxreader.VirtualDisk, image: Image, start: int) -> str:
-    """What became of 64 KB; asserts that they are right if nothing else is said of them."""
+    """What became of 64 KiB; asserts that they are right if nothing else is said of them."""
     data = opened.pread(64 * KB, start)
     end = start + len(data)
     for name, ranges in (("lost", opened.lost), ("doubtful", opened.doubtful)):

@@ -99,7 +99,7 @@ def no_log_in_the_file() -> Image:
 
 
 def odd_log() -> Image:
-    """No multiple of a sector, and not even 1 MB."""
+    """No multiple of a sector, and not even 1 MiB."""
     return dirty_log().patch("header2.log_length", 3 * 4 * KB + 5)
 
 

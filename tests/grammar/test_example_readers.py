@@ -116,7 +116,7 @@ def real_images() -> dict[str, str]:
     return {name: re.findall(r"\b[0-9a-f]{64}\b", row)[0] for name, row in rows}
 
 
-LONG = pytest.mark.skipif(not os.environ.get("VHDXREADER_FULL"), reason="10 GB: VHDXREADER_FULL=1 reads them")
+LONG = pytest.mark.skipif(not os.environ.get("VHDXREADER_FULL"), reason="10 GiB: VHDXREADER_FULL=1 reads them")
 
 
 @pytest.mark.corpus
@@ -154,14 +154,14 @@ READABLE: dict[str, Callable[[], Image]] = {
     "ends with the disk": lambda: dynamic(3 * MB + 1536, {3: full(), 0: full()}, pad_last_block=False),
     "fixed with absent blocks": lambda: fixed(4 * MB, {1: undefined(), 2: unmapped(), 3: full()}),
     "largest blocks": lambda: dynamic(300 * MB, {1: full({0: b"a", 43 * MB: b"b"})}, block_size=256 * MB),
-    "blocks behind 4 GB": lambda: dynamic(3 * MB, {0: full(), 2: full()}, offsets={"blocks": 5 * GB}),
+    "blocks behind 4 GiB": lambda: dynamic(3 * MB, {0: full(), 2: full()}, offsets={"blocks": 5 * GB}),
     "two chunks": lambda: dynamic(4 * GB + 3 * MB, {n: full() for n in (0, 4095, 4096, 4097, 4098)}),
 }
 
 
 @cache
 def expected(name: str) -> tuple[int, dict[int, bytes]]:
-    """Size of a readable disk, and those of its pieces of 16 MB that are not all zero."""
+    """Size of a readable disk, and those of its pieces of 16 MiB that are not all zero."""
     image = READABLE[name]()
     spec = image.spec
     starts = {n * spec.block_size + at for n in image.block_offset for at in spec.content(n)}
@@ -194,7 +194,7 @@ def test_sequence_numbers_are_compared_as_64_unsigned_bits(older, newer, current
 
 
 def test_memory_and_a_closed_pipe(reader, save):
-    """The first 100 MB of 64 TB, whose BAT has 67 million entries, and then nobody reads on."""
+    """The first 100 MiB of 64 TiB, whose BAT has 67 million entries, and then nobody reads on."""
     image = dynamic(64 * TB, {3: full(), 2**26 - 1: full()}, block_size=MB)
     with reader.start(save("largest", image)) as process:
         for at in range(0, 100 * MB, 10 * MB):

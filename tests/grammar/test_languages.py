@@ -144,7 +144,7 @@ def has_default(_image: str, _field: str, ours: str, theirs: str) -> bool:
 
 
 def is_signed(image: str, field: str, ours: str, theirs: str) -> bool:
-    """All numbers are signed; a state without a name is none; and a place may not lie beyond 2 GB behind nothing."""
+    """All numbers are signed; a state without a name is none; and a place may not lie beyond 2 GiB behind nothing."""
     return (
         number(ours) - number(theirs) == 2**64
         or (image == "reserved_states" and field == "state" and theirs == "none")

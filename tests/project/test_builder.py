@@ -339,7 +339,7 @@ def test_locator() -> None:
 
 
 def chain() -> Image:
-    """Three generations with block sizes 2, 1 and 32 MB: the second is larger, the third smaller than its parent."""
+    """Three generations with block sizes 2, 1 and 32 MiB: the second is larger, the third smaller than its parent."""
     old = dynamic(
         20 * MB + 512,
         {0: full(), 3: full(), 5: zeroed(), 9: full(), 10: full()},

@@ -51,7 +51,7 @@ QEMU_FINDINGS = {
     "": (0, QEMU),  # a disk of no bytes
     # A fixed disk's blocks are ZERO and have no space until they are written.
     "-o subformat=fixed": (10 * MB, {**QEMU, "payload.fixed_absent": 1}),
-    # Otherwise they have, and the file ends with the disk, of which the last block of 8 MB has only 2.
+    # Otherwise they have, and the file ends with the disk, of which the last block of 8 MiB has only 2.
     "-o subformat=fixed,block_state_zero=off": (10 * MB, {**QEMU, "payload.short_last": 1}),
 }
 

@@ -72,7 +72,7 @@ def fixed_image(tmp_path: Path) -> tuple[Path, bytes]:
 IMAGES = {
     "blocks": built(virtual_size=10 * MB, blocks={0: full(), 3: full(b"x" * 5000), 5: zeroed(), 9: full()}),
     "odd end": built(virtual_size=3 * MB - 7 * 512, blocks={2: full()}, pad_last_block=False),
-    "4 KB sectors": built(virtual_size=8 * MB, block_size=2 * MB, sector_size=4096, blocks={1: full()}),
+    "4 KiB sectors": built(virtual_size=8 * MB, block_size=2 * MB, sector_size=4096, blocks={1: full()}),
     "of no bytes": built(virtual_size=0),
     "fixed": fixed_image,
     "chain": parent_and_child,
@@ -82,7 +82,7 @@ IMAGES = {
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """5 MB, of which the first and the last are data."""
+    """5 MiB, of which the first and the last are data."""
     return dynamic(5 * MB, {0: full(), 4: full()}).save(tmp_path / "disk.vhdx")
 
 

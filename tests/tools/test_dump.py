@@ -82,7 +82,7 @@ def test_log_by_range():
             further = sectors[image.log_offset + (ring_offset + i * 4 * KB) % log.length]
             shown += [child.meaning for child in further.children]
         assert shown == [
-            f"{'4 KB' if hasattr(update, 'data') else hex(update.length) + ' zeros'} at {update.offset:#x}"
+            f"{'4 KiB' if hasattr(update, 'data') else hex(update.length) + ' zeros'} at {update.offset:#x}"
             for update in entry.descriptors
         ]
         at = ring_offset + entry.descriptor_sectors * 4 * KB

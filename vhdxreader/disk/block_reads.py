@@ -21,16 +21,16 @@ from .address_map import AddressMap, Extent, Kind, chain_runs, extents, layer_er
 from .salvage import Salvaging
 
 _STEP_MASK = spec.MB - 1
-_MOST_AT_ONCE = 1 << 30  # the system gives no more than 2 GB
+_MOST_AT_ONCE = 1 << 30  # the system gives no more than 2 GiB
 _REMOTE_STEP_MASK = 8 * spec.MB - 1  # many requests at a time
 _SMALLEST_MIX = 16 * spec.KB
 _PAGE_SHIFT = 12  # places in a page
 _PAGE_MASK = (1 << _PAGE_SHIFT) - 1
 _EMPTY_PAGE = array("q", bytes(8 << _PAGE_SHIFT))
-_MAX_PAGES = 128  # 4 MB
+_MAX_PAGES = 128  # 4 MiB
 
 # A place says how to read a stretch of the virtual disk. If it lies in one piece in the file at depth d, its place is
-# d + 2 plus how much further on it lies there, which is a multiple of 1 MB.
+# d + 2 plus how much further on it lies there, which is a multiple of 1 MiB.
 _UNKNOWN, _BY_RUNS = 0, 1
 _FILE_MASK = spec.MB - 1
 
@@ -39,7 +39,7 @@ class Reader:
     """Reads over `layers`. With `salvaging`, it goes on where it cannot read, and keeps what that concerns there. Safe
     for threads.
 
-    For each stretch, of the smallest block's size, it remembers its place; at most 4 MB of places are kept. A read
+    For each stretch, of the smallest block's size, it remembers its place; at most 4 MiB of places are kept. A read
     inside a stretch that lies in one piece is one call of the system; all else is read by the runs of the map.
     """
 

@@ -24,7 +24,7 @@ _GPT = {
 
 _MBR = {
     0x01: "FAT12",
-    0x04: "FAT16 under 32 MB",
+    0x04: "FAT16 under 32 MiB",
     0x05: "extended",
     0x06: "FAT16",
     0x07: "NTFS or exFAT",

@@ -31,7 +31,7 @@ _MAX_LOGICAL = 256  # a chain of them can be a loop
 _GPT_HEADER = struct.Struct("<8s4xII4xQ24x16sQIII")  # UEFI 5.3.2: what is needed of it
 _GPT_SIGNATURE = b"EFI PART"
 _GPT_ENTRY = struct.Struct("<16s16sQQQ72s")  # UEFI 5.3.3
-_MAX_GPT_ENTRIES = spec.MB  # bytes; 16 KB is usual
+_MAX_GPT_ENTRIES = spec.MB  # bytes; 16 KiB is usual
 _MAX_IDENTIFIED = 256  # partitions whose volume is looked at: each is a read
 
 _MEANS = "The partitions shown may not be those that the disk's owner made."

@@ -71,6 +71,6 @@ def _pairs(overlay: OverlaySource, start: int, end: int) -> Iterator[tuple[bytes
 
 
 def _differing(old: bytes, new: bytes) -> int:
-    """How many bytes differ; as one long integer, since a metadata region can have 4 GB."""
+    """How many bytes differ; as one long integer, since a metadata region can have 4 GiB."""
     difference = int.from_bytes(old, "little") ^ int.from_bytes(new, "little")
     return len(old) - difference.to_bytes(len(old), "little").count(0)

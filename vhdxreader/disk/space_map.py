@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .. import spec
 
-MAX_TRACKED = 128 * spec.TB  # of the file: 16 MB of bits; the largest virtual disk needs little more than half of it
+MAX_TRACKED = 128 * spec.TB  # of the file: 16 MiB of bits; the largest virtual disk needs little more than half of it
 _PIECE = 4096  # bytes of bits that are skipped at once
 
 

@@ -59,7 +59,7 @@ def read_structures(source: Source, findings: Findings, mode: LogMode, given: Ge
     """
     creator = headers.read_creator(source, findings)
     if source.size % spec.MB:
-        findings.add("file.size", f"the file has {source.size} bytes, no multiple of 1 MB", source.size)
+        findings.add("file.size", f"the file has {source.size} bytes, no multiple of 1 MiB", source.size)
     if lock := source.writer_lock():
         findings.add("file.locked", lock)
     both_headers = headers.read_headers(source)

@@ -35,7 +35,7 @@ _HAS_JOURNAL, _EXT4_INCOMPATIBLE = 0x4, 0x2C0  # extents, 64bit and flex_bg
 def find_volume(pread: Callable[[int, int], bytes], offset: int, length: int) -> str | None:
     """What the `length` bytes at `offset` hold, such as "NTFS" or "ext4"; None for what has no known signature.
 
-    Raises what the read of the volume's first 66 KB raises.
+    Raises what the read of the volume's first 66 KiB raises.
     """
     return volume_of(pread(min(length, _LOOKED_AT), offset))
 

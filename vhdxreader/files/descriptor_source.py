@@ -24,7 +24,7 @@ from .turns import turns_of
 
 T = TypeVar("T")
 
-_MOST_AT_ONCE = 1 << 30  # the system gives no more than 2 GB
+_MOST_AT_ONCE = 1 << 30  # the system gives no more than 2 GiB
 
 
 class DescriptorSource(Source):

@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from .. import spec
 
 PAGE = 64 * spec.KB
-_MAX_PAGES = 1024  # 64 MB, of all files together
+_MAX_PAGES = 1024  # 64 MiB, of all files together
 
 
 class KeptPages:

@@ -20,7 +20,7 @@ _BASE, _ZERO = -1, -2  # what a piece comes from, where it is not the index of a
 
 @dataclass(frozen=True, slots=True)
 class Sectors:
-    """Sectors of 4 KB that replace the base's, ascending and each there once.
+    """Sectors of 4 KiB that replace the base's, ascending and each there once.
 
     Sector `numbers[i]` of the file has its content at `positions[i]` of the base, a data sector [2.3.1.4], except for
     the leading and trailing bytes, which are `edges[12 * i:12 * i + 12]`.
@@ -192,7 +192,7 @@ class OverlaySource(Source):
         self._base.read_into(part, start)
 
     def _sector(self, index: int) -> bytes:
-        """The 4 KB that a data sector and its descriptor stand for [2.3.1.4]."""
+        """The 4 KiB that a data sector and its descriptor stand for [2.3.1.4]."""
         data = self._base.read_at(self.sectors.positions[index], _SIZE)
         edges = self.sectors.edges[_EDGES * index : _EDGES * (index + 1)]
         leading, trailing = edges[: spec.LEADING_BYTES], edges[spec.LEADING_BYTES :]

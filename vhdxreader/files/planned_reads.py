@@ -23,7 +23,7 @@ Range: TypeAlias = tuple[int, int]
 
 _LARGE = spec.MB  # reads that are larger are exact
 _MIN_WINDOW = 2  # pages that one request gets at least
-_MAX_WINDOW = 128  # pages: 8 MB
+_MAX_WINDOW = 128  # pages: 8 MiB
 _MAX_REQUEST = 8 * spec.MB
 _AT_ONCE = 16  # requests of one read
 _STREAMS = 8  # sequential readers that are known at a time
@@ -50,7 +50,7 @@ class PlannedReads:
         _each(self._fill_exactly, [piece for view, offset in large for piece in _pieces(view, offset)])
 
     def will_read(self, ranges: Iterable[Range]) -> None:
-        """Fetch what will be read soon, at most 16 MB of it, with as few requests at once as can be."""
+        """Fetch what will be read soon, at most 16 MiB of it, with as few requests at once as can be."""
         numbers: list[int] = []
         for start, end in ranges:
             room = _MAX_HINT // PAGE - len(numbers)

@@ -1,6 +1,6 @@
 """The block allocation table [2.5]: its entries, paged in on demand.
 
-Entries are plain 64-bit words, since an object for each of the 67 million of a 64 TB disk would cost gigabytes; `spec`
+Entries are plain 64-bit words, since an object for each of the 67 million of a 64 TiB disk would cost gigabytes; `spec`
 has their bit layout.
 """
 
@@ -23,13 +23,13 @@ from .rules import breach
 _PAGE_SHIFT = 12  # entries in a page: 4096, of 8 bytes
 _PAGE_ENTRIES = 1 << _PAGE_SHIFT
 _PAGE_MASK = _PAGE_ENTRIES - 1
-_MAX_PAGES = 128  # 4 MB
+_MAX_PAGES = 128  # 4 MiB
 _UNKNOWN = 0xFFFF_FFFF_FFFF_FFFC  # stands for an entry that cannot be read; one that is so has a reserved state
 
 
 class Bat:
     """Entries of the BAT as 64-bit words; those of payload blocks in pages that are read when first asked for, of which
-    at most 4 MB are kept.
+    at most 4 MiB are kept.
 
     The region has `length` bytes, all that are needed if None. An entry raises if it is not there, or cannot be read:
     `CorruptImageError` behind the region's end, `TruncatedImageError` where the file ends before it, `OSError` where

@@ -145,7 +145,7 @@ def _validate_log_location(header: Header, file_size: int, findings: Findings) -
 
 
 def decode(data: bytes, offset: int) -> Header:
-    """A header from its 4 KB at a file offset, valid or not."""
+    """A header from its 4 KiB at a file offset, valid or not."""
     raw = grammar.decode("Header", data, offset)
     return Header(
         offset=offset,

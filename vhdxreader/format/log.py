@@ -87,7 +87,7 @@ class ActiveSequence:
 
 
 class Ring:
-    """The log as a ring of sectors of 4 KB, in a source that holds all of it."""
+    """The log as a ring of sectors of 4 KiB, in a source that holds all of it."""
 
     def __init__(self, source: Source, header: Header) -> None:
         self.source = source
@@ -106,7 +106,7 @@ class Ring:
         return data if first == size else data + self.source.read_at(self.offset, size - first)
 
     def pieces(self, start: int, size: int) -> Iterator[tuple[int, memoryview]]:
-        """The same in pieces of whole sectors up to 256 KB, each with how far from `start` it is."""
+        """The same in pieces of whole sectors up to 256 KiB, each with how far from `start` it is."""
         for at in range(0, size, _PIECE):
             yield at, memoryview(self.read(start + at, min(_PIECE, size - at)))
 

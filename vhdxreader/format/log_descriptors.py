@@ -1,7 +1,7 @@
 """The descriptors and data sectors of log entries [2.3.1.2 to 2.3.1.4], many at a time.
 
-A log of 64 MB holds two million descriptors: an object for each would cost a minute. They are taken apart as columns of
-packed words, and a column is held against a rule as one long integer; a test ties the layout to the grammar.
+A log of 64 MiB holds two million descriptors: an object for each would cost a minute. They are taken apart as columns
+of packed words, and a column is held against a rule as one long integer; a test ties the layout to the grammar.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Descriptors:
         if self.raw.cast("Q")[3 :: _SIZE // 8].tobytes() != sequence_number.to_bytes(8, "little") * len(self):
             return "a descriptor has another SequenceNumber"
         if (self._offset_column | self._length_column) & repeated(spec.LOG_SECTOR_SIZE - 1, len(self)):
-            return "a descriptor's FileOffset or ZeroLength is no multiple of 4 KB"
+            return "a descriptor's FileOffset or ZeroLength is no multiple of 4 KiB"
         if self._end_column() & repeated((1 << 64) - (1 << (64 - _SHIFT)), len(self)):
             return "a descriptor's range goes beyond 2^64"
         return ""
@@ -103,7 +103,7 @@ class Descriptors:
         return not any(compress(reserved.tolist(), self.kinds.translate(_IS_ZERO)))
 
     def all_begin_behind(self, offset: int) -> bool:
-        """Whether none targets anything below `offset`, a multiple of 4 KB up to 2^63; none may have a problem."""
+        """Whether none targets anything below `offset`, a multiple of 4 KiB up to 2^63; none may have a problem."""
         return all_at_least(self._offset_column >> _SHIFT, offset >> _SHIFT, len(self))
 
     def targets(self, start: int, end: int) -> bool:

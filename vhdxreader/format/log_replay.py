@@ -61,7 +61,7 @@ class LogState:
 
     @property
     def sectors(self) -> int:
-        """How many sectors of 4 KB of the file the replay gave new content, other than zeroing them."""
+        """How many sectors of 4 KiB of the file the replay gave new content, other than zeroing them."""
         return len(self.overlay.sectors.numbers) if self.overlay else 0
 
     @property
@@ -117,7 +117,7 @@ def replay(ring: Ring, active: ActiveSequence, findings: Findings) -> OverlaySou
     written = max([0, *(number + 1 for number in numbers[-1:]), *zeros.ends[-1:]]) * _SECTOR
     message = (
         f"in use, or not closed after a crash; the log was replayed in memory: {len(entries)} entries, "
-        f"{len(sectors.numbers)} sectors of 4 KB written and {len(zeros.starts)} ranges zeroed"
+        f"{len(sectors.numbers)} sectors of 4 KiB written and {len(zeros.starts)} ranges zeroed"
     )
     findings.add("log.replayed", message, ring.offset)
     return OverlaySource(ring.source, max(active.head.last_file_offset, written), zeros, sectors)
@@ -255,5 +255,5 @@ def _validate(active: ActiveSequence, ring: Ring, findings: Findings) -> None:
         findings.add("log.flushed_file_offset", message, size)
     if head.flushed_file_offset % spec.MB or head.last_file_offset % spec.MB:
         offsets = f"{head.flushed_file_offset:#x} and {head.last_file_offset:#x}"
-        message = f"FlushedFileOffset and LastFileOffset are {offsets}, no multiples of 1 MB"
+        message = f"FlushedFileOffset and LastFileOffset are {offsets}, no multiples of 1 MiB"
         findings.add("log.file_offsets", message, ring.offset + head.offset)

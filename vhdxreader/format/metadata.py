@@ -252,7 +252,7 @@ def _validate_values(metadata: Metadata, known: dict[UUID, MetadataItem], findin
     """The specification's limits to the values [2.6.2]."""
     block, sector, size = metadata.block_size, metadata.logical_sector_size, metadata.virtual_disk_size
     if not is_block_size(block):
-        message = f"BlockSize is {block:#x}, expected a power of two from 1 MB to 256 MB"
+        message = f"BlockSize is {block:#x}, expected a power of two from 1 MiB to 256 MiB"
         findings.add("file_parameters.block_size", message, known[spec.ITEM_FILE_PARAMETERS].offset)
     if sector not in spec.SECTOR_SIZES:
         message = f"the logical sector size is {sector}, expected 512 or 4096"
@@ -261,7 +261,7 @@ def _validate_values(metadata: Metadata, known: dict[UUID, MetadataItem], findin
         message = f"the virtual disk size is {size}, expected a multiple of {sector}"
         findings.add("virtual_disk_size.value", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
     if size > spec.MAX_VIRTUAL_DISK_SIZE:
-        message = f"the virtual disk size is {size}, expected 64 TB at most"
+        message = f"the virtual disk size is {size}, expected 64 TiB at most"
         findings.add("virtual_disk_size.limit", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
     physical = metadata.physical_sector_size
     if physical is not None and physical not in spec.SECTOR_SIZES:

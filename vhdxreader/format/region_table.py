@@ -137,7 +137,7 @@ def _validate_region(region: Region, source: Source, findings: Findings) -> None
 
 
 def decode(data: bytes, offset: int) -> RegionTable:
-    """A region table from its 64 KB at a file offset, valid or not."""
+    """A region table from its 64 KiB at a file offset, valid or not."""
     raw = grammar.decode("RegionTable", data, offset)
     entries = grammar.part(raw, "entries", offset) if raw.num_entries <= spec.MAX_REGION_ENTRIES else []
     first_entry = offset + spec.REGION_TABLE_HEADER_SIZE

@@ -142,13 +142,13 @@ _RULES = (
     _info(
         "file.size",
         "2.2",
-        "the file's length is a multiple of 1 MB",
+        "the file's length is a multiple of 1 MiB",
         "harmless by itself; where something is missing at the end, the file was cut short",
     ),
     _warn(
         "file.cut_short",
         "2.4",
-        "a file that Windows made is as long as its last block, and a multiple of 1 MB",
+        "a file that Windows made is as long as its last block, and a multiple of 1 MiB",
         "probably a copy cut short; what is missing lies behind the disk's end, as far as can be seen",
     ),
     _warn(
@@ -224,7 +224,7 @@ _RULES = (
         "the file is as long as the LastFileOffset of the active sequence's head",
         "present blocks that lie behind its end, if any, are not there: probably a copy cut short",
     ),
-    _info("log.file_offsets", "2.3.1.1", "FlushedFileOffset and LastFileOffset are multiples of 1 MB"),
+    _info("log.file_offsets", "2.3.1.1", "FlushedFileOffset and LastFileOffset are multiples of 1 MiB"),
     _warn("log.entry_length", "2.3.1.1", "an entry is as long as its descriptors and data sectors", _ENTRY_LEFT_OUT),
     _warn("log.target_header", "2.3.1", "an entry targets nothing below the region tables", _ENTRY_LEFT_OUT),
     _warn("log.target_log", "2.3.1", "an entry does not target the log itself", _ENTRY_LEFT_OUT),
@@ -254,7 +254,7 @@ _RULES = (
         "region.location",
         "2.2.3.2",
         CorruptImageError,
-        "a region lies at or behind 1 MB, in whole megabytes, and is not empty",
+        "a region lies at or behind 1 MiB, in whole megabytes, and is not empty",
     ),
     _warn("region.location_unknown", "2.2.3.2", "a region lies in whole megabytes; this one is not known", _UNNEEDED),
     _refuse("region.overlap", "2.2.3", CorruptImageError, "the regions and the log do not overlap"),
@@ -289,7 +289,7 @@ _RULES = (
         "item.location",
         "2.6.1.2",
         CorruptImageError,
-        "a metadata item lies behind the table, inside the region, and has at most 1 MB",
+        "a metadata item lies behind the table, inside the region, and has at most 1 MiB",
     ),
     _warn(
         "item.location_unknown", "2.6.1.2", "a metadata item lies inside the region; this one is not known", _UNNEEDED
@@ -304,7 +304,7 @@ _RULES = (
     _warn("item.long", "2.6.2", "a known metadata item is not longer than specified", "its first bytes are used"),
     _warn("item.flags", "2.6.2", "a known metadata item has the flags that are specified for it"),
     _refuse(
-        "file_parameters.block_size", "2.6.2.1", CorruptImageError, "BlockSize is a power of two from 1 MB to 256 MB"
+        "file_parameters.block_size", "2.6.2.1", CorruptImageError, "BlockSize is a power of two from 1 MiB to 256 MiB"
     ),
     _warn("file_parameters.reserved", "2.6.2.1", "reserved flags of the file parameters are zero"),
     _refuse(
@@ -313,7 +313,7 @@ _RULES = (
         CorruptImageError,
         "the virtual disk size is a multiple of the logical sector size",
     ),
-    _refuse("virtual_disk_size.limit", "2.6.2.2", CorruptImageError, "the virtual disk size is at most 64 TB"),
+    _refuse("virtual_disk_size.limit", "2.6.2.2", CorruptImageError, "the virtual disk size is at most 64 TiB"),
     _refuse("logical_sector_size.value", "2.6.2.4", CorruptImageError, "the logical sector size is 512 or 4096"),
     _warn("physical_sector_size.value", "2.6.2.5", "the physical sector size is 512 or 4096"),
     _refuse("parent_locator.missing", "2.6.2.6", CorruptImageError, "a differencing disk has a parent locator"),
@@ -426,7 +426,7 @@ _RULES = (
     _warn(
         "bat.zero_page",
         "2.5",
-        "no 4 KB of a fixed disk's BAT are zeros beside file space that belongs to nothing",
+        "no 4 KiB of a fixed disk's BAT are zeros beside file space that belongs to nothing",
         "the entries were probably lost, and their blocks read as zeros",
     ),
     _warn(
@@ -456,8 +456,8 @@ _RULES = (
     _warn(
         "file.untracked",
         "2.2",
-        "a file has at most 128 TB, twice the largest virtual disk",
-        "overlaps behind 128 TB are not looked for",
+        "a file has at most 128 TiB, twice the largest virtual disk",
+        "overlaps behind 128 TiB are not looked for",
     ),
     # Stands for payload.past_end and bitmap.past_end where all of the payload is gone.
     Rule(

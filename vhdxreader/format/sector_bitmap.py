@@ -18,13 +18,13 @@ from .bat import Bat
 from .overlaps import Span, collision
 from .rules import breach
 
-_PAGE_SIZE = 4 * spec.KB  # bytes of bitmap: 16 MB of a disk with 512-byte sectors
+_PAGE_SIZE = 4 * spec.KB  # bytes of bitmap: 16 MiB of a disk with 512-byte sectors
 _PAGE_BITS = 8 * _PAGE_SIZE
-_MAX_PAGES = 1024  # 4 MB
+_MAX_PAGES = 1024  # 4 MiB
 
 
 class SectorBitmaps:
-    """The bits of all sector bitmap blocks, in pages that are read when first asked for; at most 4 MB are kept.
+    """The bits of all sector bitmap blocks, in pages that are read when first asked for; at most 4 MiB are kept.
 
     `occupied` are the structures that no block may overlap. Safe for threads.
     """

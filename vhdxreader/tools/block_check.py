@@ -37,7 +37,7 @@ _FIRST_WITH_SPACE = 4  # of the payload states; two of those are reserved
 @dataclass(slots=True)
 class Totals:
     """What a walk counted, in whole megabytes of the file: `unused_bytes` belong to nothing, `trimmed_bytes` to blocks
-    that were trimmed and keep their place. `zero_pages` of the BAT, of 4 KB, have no entry but zeros."""
+    that were trimmed and keep their place. `zero_pages` of the BAT, of 4 KiB, have no entry but zeros."""
 
     allocated_blocks: int = 0
     bitmap_blocks: int = 0
@@ -84,7 +84,7 @@ class BlockWalk:
     def run(self, *, deep: bool, progress: Progress | None) -> None:
         """Look at every entry; with `deep` also read every byte that a block has in the file."""
         if self._source.size > MAX_TRACKED:
-            message = f"the file has {self._source.size:#x} bytes; overlaps are looked for in the first 128 TB"
+            message = f"the file has {self._source.size:#x} bytes; overlaps are looked for in the first 128 TiB"
             self._findings.add("file.untracked", message, MAX_TRACKED)
         buffer = memoryview(bytearray(spec.MB)) if deep else None
         for first in range(0, self.entries, _PAGE_ENTRIES):
@@ -98,7 +98,7 @@ class BlockWalk:
         self._look_at_space()
 
     def _piece(self, first: int, words: array[int], buffer: memoryview | None) -> None:
-        """Look at 4 KB of entries. All of them at once, where there is nothing to see: a table can have 67 million."""
+        """Look at 4 KiB of entries. All of them at once, where there is nothing to see: a table can have 67 million."""
         column, count = joined(words), len(words)
         if not column:  # what a lost page reads as
             self.totals.zero_pages += 1
@@ -115,7 +115,7 @@ class BlockWalk:
 
     def _look_at_space(self) -> None:
         """What belongs to nothing, and what is kept for trimmed blocks only."""
-        if not self._trimmed.taken():  # as a rule; the maps of the largest file have 16 MB each
+        if not self._trimmed.taken():  # as a rule; the maps of the largest file have 16 MiB each
             self.used, self.trimmed = self._space, self._trimmed
         else:
             self._tell_trimmed_apart()

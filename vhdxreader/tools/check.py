@@ -138,7 +138,7 @@ def check(
     `parent` and `parents` are as in `open`. With None for both, parents are not looked at; nor are they where `file` is
     a file object, which has no folder to find them from, unless they are given.
 
-    Memory is bounded: at most 16 MB for each of up to seven maps of the file's space, and `KEPT_FINDINGS` findings of
+    Memory is bounded: at most 16 MiB for each of up to seven maps of the file's space, and `KEPT_FINDINGS` findings of
     a rule, for each file.
 
     Raises `OSError` where the file cannot be opened, or cannot be read outside of blocks.
@@ -285,7 +285,7 @@ def _report_unused(totals: Totals, count: int, block_size: int, is_fixed: bool, 
     findings.add("file.unused", message)
     if is_fixed and totals.zero_pages:
         message = (
-            f"{totals.zero_pages} pages of 4 KB of BAT entries are zeros, and the file has room for {blocks} blocks"
+            f"{totals.zero_pages} pages of 4 KiB of BAT entries are zeros, and the file has room for {blocks} blocks"
         )
         findings.add("bat.zero_page", f"{message} that belongs to nothing", totals.first_zero_page)
 

@@ -50,7 +50,7 @@ def convert(
 
     A file has its name only when it is whole and on the disk; a block device is written in place. Either is replaced
     only with `overwrite`, an image of the disk's chain never. A file has holes where the disk's extents and its images'
-    own holes say that there are zeros, with `detect_zeroes` also for each 4 KB of zeros inside data; without `sparse`
+    own holes say that there are zeros, with `detect_zeroes` also for each 4 KiB of zeros inside data; without `sparse`
     none. For a disk opened with `errors="zero"`, `lost_map` is the path of a GNU ddrescue mapfile to write, which is
     there before the target is.
 

@@ -73,7 +73,7 @@ def hash_disk(
 ) -> dict[str, str]:
     """The digests of all bytes of the disk by algorithm, in one pass: each is made in a thread of its own.
 
-    Memory: two buffers of 4 MB; of a remote disk twelve, as ten parts are read at a time. Raises `ValueError` for an
+    Memory: two buffers of 4 MiB; of a remote disk twelve, as ten parts are read at a time. Raises `ValueError` for an
     algorithm that cannot be made here, and what a read raises.
     """
     hashers = {name: _new(name) for name in names}
@@ -118,7 +118,7 @@ def hash_file(
 def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest]:
     """The digest of each payload block of the opened image's size, in order; blocks of zeros cost nothing.
 
-    Memory: a few blocks, which can have 256 MB, are hashed at once in steps of 4 MB. Raises as `hash_disk`.
+    Memory: a few blocks, which can have 256 MiB, are hashed at once in steps of 4 MiB. Raises as `hash_disk`.
     """
     _new(name)
     threads = _REMOTE_THREADS if is_remote(disk) else _BLOCK_THREADS

@@ -84,7 +84,7 @@ class DumpNode:
 def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, count: int = 64) -> Iterator[DumpNode]:
     """The nodes of these sections, by default of all of `DUMP_SECTIONS`.
 
-    Of the BAT, `count` entries are shown, and of the log as many sectors of 4 KB, from number `first` on; `count` is
+    Of the BAT, `count` entries are shown, and of the log as many sectors of 4 KiB, from number `first` on; `count` is
     at most `MAX_DUMP_COUNT`. `file` is as in `vhdxreader.open`.
 
     Raises `NotVhdxError` for a file that has neither the signature nor a valid header or region table, and `OSError`
@@ -242,7 +242,7 @@ def _descriptors(source: Source, at: int, data: bytes, most: int) -> Iterator[Du
         if kind is None:
             return
         node = _structure(source, f"descriptor {i}", kind, at + offset, spec.LOG_DESCRIPTOR_SIZE)
-        what = f"{node['len_zero']:#x} zeros" if kind == "LogZeroDescriptor" else "4 KB"
+        what = f"{node['len_zero']:#x} zeros" if kind == "LogZeroDescriptor" else "4 KiB"
         yield replace(node, meaning=f"{what} at {node['ofs_file']:#x}")
 
 

@@ -27,7 +27,7 @@ def is_remote(disk: Any) -> bool:
 def read_ahead(disk: Any, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, memoryview]]:
     """Offset and bytes of each range of offset and length; they are good until the next but one is asked for.
 
-    Memory: 12 buffers of 4 MB.
+    Memory: 12 buffers of 4 MiB.
     """
     buffers = cycle([bytearray(0) for _ in range(_BUFFERS)])
     pending: deque[Future[tuple[int, memoryview]]] = deque()

@@ -36,7 +36,7 @@ def report_zero_tail(source: Source, address_map: AddressMap, findings: Findings
 
 
 def zeros_from(source: Source) -> int:
-    """From where on the file holds only zeros, in steps of 4 KB. Holes are not read; of the rest, no more than 64 MB,
+    """From where on the file holds only zeros, in steps of 4 KiB. Holes are not read; of the rest, no more than 64 MiB,
     before which there may be zeros, too."""
     at, step, left = source.size, _FIRST_STEP, _MAX_READ
     for _ in range(_MAX_STEPS):

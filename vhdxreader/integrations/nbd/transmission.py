@@ -26,7 +26,7 @@ _MAX_EXTENT = 1 << 31  # bytes: it must fit in 32 bits
 
 
 class Transmission:
-    """One client at one export. Memory: a buffer of 1 MB; of up to 32 MB for a client without structured replies."""
+    """One client at one export. Memory: a buffer of 1 MiB; of up to 32 MiB for a client without structured replies."""
 
     def __init__(self, connection: socket.socket, stream: BinaryIO, export: Export, agreed: Agreed) -> None:
         self._connection = connection
