@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -12,7 +12,7 @@ from vhdxreader import FileRange, Report, Severity, VhdxError
 
 from .answer import answers, asked_for_json
 from .failure import each_image, failed, worst
-from .info_text import log_state
+from .info_text import log_state, short_log_state
 from .options import images_argument, parent_options
 from .output import print_findings, print_pairs, short_size, size
 from .progress import progress_bar, shows_progress
@@ -27,7 +27,7 @@ _SHOWN_RANGES = 10
 _SUMMARY = (
     Column("File", path=True),
     Column("Type"),
-    Column("Virtual size", right=True, spared=True),
+    Column("Virtual", right=True, spared=True),
     Column("Log", wrap=True),
     Column("Worst"),
     Column("Findings", right=True),
@@ -108,15 +108,15 @@ def _summary(report: Report) -> list[str]:
         report.name,
         report.disk_type or "not known",
         "" if report.virtual_size is None else short_size(report.virtual_size),
-        _log(report),
+        _log(report, short_log_state),
         "fine" if report.worst is None else str(report.worst),
         str(sum(report.counts.values())),
         first,
     ]
 
 
-def _log(report: Report) -> str:
-    return "not known" if report.log is None else log_state(report.log.to_dict())
+def _log(report: Report, say: Callable[[dict[str, Any]], str] = log_state) -> str:
+    return "not known" if report.log is None else say(report.log.to_dict())
 
 
 def _parent_text(report: Report) -> str:

@@ -19,7 +19,7 @@ Pairs = list[tuple[str, str]]
 SUMMARY = (
     Column("File", path=True),
     Column("Type"),
-    Column("Virtual size", right=True),
+    Column("Virtual", right=True),
     Column("File size", right=True, spared=True),
     Column("Log", wrap=True),
     Column("Parent", path=True),
@@ -32,7 +32,8 @@ _SEVERITIES = ("error", "warning", "info")
 def summary(facts: Facts) -> list[str]:
     """A row of the table that `SUMMARY` heads."""
     sizes = [short_size(facts["virtual_size"]), short_size(facts["file_size"])]
-    return [facts["filename"], facts["disk_type"], *sizes, log_state(facts["log"]), _parent(facts), _count(facts)]
+    log = short_log_state(facts["log"])
+    return [facts["filename"], facts["disk_type"], *sizes, log, _parent(facts), _count(facts)]
 
 
 def print_facts(facts: Facts, image: VhdxImage) -> None:
@@ -65,6 +66,11 @@ def print_details(facts: Facts, image: VhdxImage) -> None:
 def log_state(log: Facts) -> str:
     """Whether it is dirty, and what was done about it."""
     return log["state"] if log["handling"] == "none" else f"{log['state']}, {_HANDLED[log['handling']]}"
+
+
+def short_log_state(log: Facts) -> str:
+    """The same in fewer words, for a table."""
+    return log["state"] if log["handling"] == "none" else f"{log['state']}, {log['handling'].replace('_', ' ')}"
 
 
 def _first(facts: Facts) -> Pairs:

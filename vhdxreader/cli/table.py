@@ -10,7 +10,7 @@ from itertools import islice
 from .output import WORD_COLORS, color_is_wanted, printable, terminal_width
 
 _GAP = "  "
-_MIN_PATH = 14
+_MIN_PATH = 12
 _MIN_TEXT = 10
 _BATCH = 1000  # rows: of a longer table, the first ones decide how wide its columns are
 _ELLIPSIS = "…"
@@ -70,7 +70,8 @@ def _batches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
 def _kept(columns: Sequence[Column], widths: Sequence[int], width: int | None) -> list[int]:
     """The numbers of the columns that are shown."""
     kept = list(range(len(columns)))
-    while width is not None and _total([columns[i].least(widths[i]) for i in kept]) > width:
+    least = [c.least(w) if c.path else w for c, w in zip(columns, widths, strict=True)]  # before text is wrapped
+    while width is not None and _total([least[i] for i in kept]) > width:
         spared = [i for i in kept if columns[i].spared]
         if not spared:
             break
