@@ -162,6 +162,15 @@ def test_compare_and_tree(saved: dict[str, Path], capsys: pytest.CaptureFixture[
     assert held(out) == answer
 
 
+def test_survey(saved: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = asked(capsys, "survey", "--check", "-j", "1", saved["child"].parent)
+    records = [held(line) for line in out.splitlines()]
+    assert code == 1
+    assert {record["schema"] for record in records} == {"vhdxreader/survey/1"}
+    assert {Path(record["filename"]) for record in records} <= set(saved.values())
+    assert any(record["error"] for record in records)
+
+
 @pytest.mark.parametrize("command", ["info", "check", "map", "log", "dump"])
 @pytest.mark.parametrize("image", IMAGES)
 def test_lines(image: str, command: str, saved: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
