@@ -73,7 +73,9 @@ class VhdxError(Exception):
         self.section = section
 
     def __str__(self) -> str:
-        return self.message + _where(self.file_offset, self.rule, self.section)
+        name = self.filename
+        about = f"{name}: " if name and name not in self.message else ""
+        return about + self.message + _where(self.file_offset, self.rule, self.section)
 
     def to_dict(self) -> dict[str, Any]:
         """The problem object."""
@@ -134,6 +136,12 @@ class ParentNotFoundError(ParentError, FileNotFoundError):
     """No parent was found, or a read needs one that is not open."""
 
     _errno = errno.ENOENT
+
+
+class ParentPermissionError(ParentError, PermissionError):
+    """A parent is there, but this process may not read it. Also a `PermissionError`."""
+
+    _errno = errno.EACCES
 
 
 class ParentMismatchError(ParentError):

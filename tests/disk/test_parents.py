@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import stat
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -14,8 +17,9 @@ import pytest
 from builder import MB, Image, Locator, differencing, dynamic, full
 
 import vhdxreader
-from vhdxreader import ParentMismatchError, ParentNotFoundError
+from vhdxreader import ParentMismatchError, ParentNotFoundError, ParentPermissionError
 from vhdxreader.disk.parent_search import places
+from vhdxreader.format import header as headers
 from vhdxreader.format.parent_locator import ParentLocator
 
 SECRET = "do not show"
@@ -349,8 +353,6 @@ def test_device(tree, opened, device):
         vhdxreader.open(path)
     assert opened == [str(path)]
     assert "not a regular file" in str(caught.value) or device == "tty"
-    with pytest.raises(ParentNotFoundError):
-        vhdxreader.open(path, parent=f"/dev/{device}")
     absolute = child(absolute_win32_path=f"/dev/{device}").save(tree / "other.avhdx")
     with pytest.raises(ParentNotFoundError):
         vhdxreader.open(absolute, parents="all")
@@ -360,10 +362,43 @@ def test_device(tree, opened, device):
 def test_pipe_without_a_writer(tree, opened):
     os.mkfifo(tree / "base.vhdx")
     path = child("base.vhdx").save(tree / "child.avhdx")
-    for how in ({}, {"parents": "all"}, {"parent": tree / "base.vhdx"}, {"parents": lambda _: tree / "base.vhdx"}):
+    for policy in ("relative", "all"):
         with pytest.raises(ParentNotFoundError, match="not a regular file"):
-            vhdxreader.open(path, **how)
+            vhdxreader.open(path, parents=policy)
     assert set(opened) == {str(path)}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipe_that_is_given(tree):
+    os.mkfifo(tree / "base.vhdx")
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    for how in ({"parent": tree / "base.vhdx"}, {"parents": lambda _: tree / "base.vhdx"}):
+        with pytest.raises(ParentNotFoundError, match="not seekable"):
+            vhdxreader.open(path, **how)
+
+
+def test_what_is_given_is_opened_as_the_image_is(tree):
+    """A device is refused for what it holds, if it is no image, and not for what it is."""
+    path = child().save(tree / "child.avhdx")
+    for how in ({"parent": "/dev/zero"}, {"parents": lambda _: "/dev/zero"}):
+        with pytest.raises(ParentNotFoundError, match="/dev/zero: it is not a VHDX file"):
+            vhdxreader.open(path, **how)
+
+
+def test_block_device_is_a_parent(tree):
+    """As a tool lays a file on a loop device."""
+    losetup = shutil.which("losetup") or "/sbin/losetup"
+    base = PARENT.save(tree / "base.vhdx")
+    try:
+        made = subprocess.run([losetup, "-r", "-f", "--show", base], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no loop device can be made here")
+    device = made.stdout.strip()
+    try:
+        for how in ({"parent": device}, {"parents": lambda _: device}):
+            assert found(child().save(tree / "child.avhdx"), **how) == device
+    finally:
+        subprocess.run([losetup, "-d", device], check=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
@@ -475,8 +510,48 @@ def test_unreadable_file(tree):
     PARENT.save(tree / "base.vhdx").chmod(0)
     if os.access(tree / "base.vhdx", os.R_OK):
         pytest.skip("this user may read every file")
-    with pytest.raises(ParentNotFoundError, match="ermission"):
+    with pytest.raises(ParentPermissionError, match="ermission"):
         vhdxreader.open(path)
+
+
+@pytest.mark.parametrize("how", [{}, {"parents": lambda _: "base.vhdx"}, {"parent": "base.vhdx"}], ids=str)
+def test_no_permission_is_no_missing_file(tree, monkeypatch, how):
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    PARENT.save(tree / "base.vhdx")
+    monkeypatch.chdir(tree)
+    monkeypatch.setattr(os, "open", refusing(errno.EACCES))
+    with pytest.raises(ParentPermissionError, match=r"base\.vhdx: Permission denied\)") as caught:
+        vhdxreader.open(path, **how)
+    assert isinstance(caught.value, PermissionError)
+    assert (caught.value.errno, caught.value.filename) == (errno.EACCES, str(path))
+    chain = vhdxreader.open_chain(path, **how)
+    chain.close()
+    assert chain.error.rule == "parent.permission"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("more", [{}, {"errors": "zero"}], ids=str)
+def test_too_many_open_files_is_no_missing_parent(tree, monkeypatch, number, more):
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    PARENT.save(tree / "base.vhdx")
+    monkeypatch.setattr(os, "open", refusing(number))
+    for how in ({}, {"parent": tree / "base.vhdx"}, {"parents": "inside"}, {"parents": lambda _: tree / "base.vhdx"}):
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            vhdxreader.open(path, **how, **more)
+        assert caught.value.errno == number
+        assert not isinstance(caught.value, vhdxreader.VhdxError)
+
+
+def refusing(number: int):
+    """`os.open`, but for the parent."""
+    really_open = os.open
+
+    def refuse(path, *args, **kwargs):
+        if os.fsdecode(path).endswith("base.vhdx"):
+            raise OSError(number, os.strerror(number), path)
+        return really_open(path, *args, **kwargs)
+
+    return refuse
 
 
 # ---- what is said
@@ -500,10 +575,11 @@ def test_moved_parent(tree):
         "volume_path \\\\?\\Volume{26a21bda-a627-11d7-9931-806e6f6e6963}\\vm\\base.vhdx: ",
         f"absolute_win32_path {tree / 'store/base.vhdx'}: ",
         'parents="all"',
-        "parent=",
-        "--parent",
+        "give it as parent=",
     ):
         assert part in text
+    assert "--" not in text
+    assert caught.value.filename == str(path)
     assert isinstance(caught.value, FileNotFoundError)
     assert [tried.key for tried in caught.value.tried] == ["relative_path", "volume_path", "absolute_win32_path"]
     assert found(path, parents="all") == found(path, parent=tree / "store/base.vhdx")
@@ -522,3 +598,55 @@ def test_modified_parent(tree):
 def test_locator_without_a_path(tree):
     with pytest.raises(ParentNotFoundError, match="names no path"):
         vhdxreader.open(child().save(tree / "child.avhdx"))
+
+
+def test_advice_about_what_was_given(tree):
+    """Not that it should be given."""
+    middle = differencing(2 * MB, {}, parent=PARENT, locator=Locator([LINKAGE]), name="middle")
+    leaf = differencing(2 * MB, {}, parent=middle, name="leaf").save(tree / "leaf.avhdx")
+    middle.save(tree / "middle.avhdx")
+    PARENT.save(tree / "base.vhdx")
+    given = [str(tree / "base.vhdx"), str(tree / "middle.avhdx")]
+    with pytest.raises(ParentMismatchError) as caught:
+        vhdxreader.open(leaf, parent=given)
+    assert f"{given[1]} is its parent: give them in their order, the parent first" in str(caught.value)
+    with pytest.raises(ParentMismatchError, match="give the one that it was made from") as caught:
+        vhdxreader.open(leaf, parent=given[0])
+    with pytest.raises(ParentNotFoundError, match="no such file") as missing:
+        vhdxreader.open(leaf, parent=tree / "gone.vhdx")
+    for error in (caught.value, missing.value):
+        assert "give it as" not in str(error)
+        assert error.filename == str(leaf)
+
+
+def test_header_without_a_rule(tree, monkeypatch):
+    """A parent that fails while its headers are read breaks no rule."""
+    path = child("base.vhdx").save(tree / "child.avhdx")
+    PARENT.save(tree / "base.vhdx")
+    really_read = headers.read_headers
+
+    def fail(source):
+        if source.name.endswith("base.vhdx"):
+            raise vhdxreader.TruncatedImageError("the file has become shorter")
+        return really_read(source)
+
+    monkeypatch.setattr(headers, "read_headers", fail)
+    with pytest.raises(ParentNotFoundError, match=r"no current header\)"):
+        vhdxreader.open(path)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_every_message_names_its_file(tree, depth):
+    """At opening, and at a read."""
+    paths = [child("base.vhdx").save(tree / "child.avhdx"), PARENT.save(tree / "base.vhdx")]
+    with vhdxreader.open(paths[0]) as disk, open(paths[depth], "r+b") as file:
+        file.truncate(disk.images[depth].file_size - 4096)
+    with vhdxreader.open(paths[0]) as disk, pytest.raises(vhdxreader.CorruptImageError) as caught:
+        disk.read()
+    assert str(paths[depth]) in str(caught.value)
+    with open(paths[depth], "r+b") as file:
+        file.truncate(200 << 10)
+    with pytest.raises(vhdxreader.CorruptImageError) as caught:
+        vhdxreader.open(paths[0])
+    assert str(paths[depth]) in str(caught.value)
+    assert caught.value.filename == str(paths[depth])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import subprocess
 import sys
 from collections import Counter
@@ -420,8 +422,16 @@ def of_the_chain(
     return pytest.param(rule, Case(make, None, found, frozenset(), read=read, **more), id=rule)
 
 
+class Forbidden(io.BytesIO):
+    """A file that must not be looked at."""
+
+    def seekable(self) -> bool:
+        raise PermissionError(errno.EACCES, "not for us")
+
+
 CHAIN_CASES = [
     of_the_chain("parent.not_found", child, None, options={"parents": lambda _: None}),
+    of_the_chain("parent.permission", child, None, options={"parents": lambda _: Forbidden()}),
     of_the_chain("parent.mismatch", child, None, options={"parents": lambda _: disk().open()}),
     of_the_chain("parent.unexpected", disk, None, options={"parent": BASE.open()}),
     of_the_chain("parent.depth", child, None, limits={"spec.MAX_CHAIN_LENGTH": 1}),

@@ -19,6 +19,7 @@ from vhdxreader import (
     ParentError,
     ParentMismatchError,
     ParentNotFoundError,
+    ParentPermissionError,
     Severity,
     TruncatedImageError,
     UnreadableError,
@@ -37,6 +38,7 @@ from vhdxreader.format.rules import Findings, breach
 # ├─ ImageChangedError
 # └─ ParentError
 #     ├─ ParentNotFoundError      also FileNotFoundError
+#     ├─ ParentPermissionError    also PermissionError
 #     └─ ParentMismatchError
 TREE = {
     VhdxError: (Exception,),
@@ -49,10 +51,12 @@ TREE = {
     ImageChangedError: (VhdxError,),
     ParentError: (VhdxError,),
     ParentNotFoundError: (ParentError, FileNotFoundError),
+    ParentPermissionError: (ParentError, PermissionError),
     ParentMismatchError: (ParentError,),
 }
 ERRNO = dict.fromkeys((CorruptImageError, TruncatedImageError, UnreadableError), errno.EIO) | {
-    ParentNotFoundError: errno.ENOENT
+    ParentNotFoundError: errno.ENOENT,
+    ParentPermissionError: errno.EACCES,
 }
 
 
@@ -116,7 +120,7 @@ def test_a_refusal_says_what_where_and_why():
     with pytest.raises(VhdxError) as caught:
         vhdxreader.open(broken(header__version=7).open())
     text = str(caught.value)
-    assert text == "Version is 7, expected 1 (file offset 0x20000, rule header.version, [MS-VHDX] 2.2.2)"
+    assert text == "<SparseReader>: Version is 7, expected 1 (file offset 0x20000, rule header.version, [MS-VHDX] 2.2.2)"
 
 
 def test_a_finding_says_the_same():

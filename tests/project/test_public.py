@@ -35,7 +35,7 @@ PUBLIC = {
     " write_skeleton steady shared_blocks unused_ranges FileRange",
     "findings": "plain problem_to_dict Finding Severity Tried",
     "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnreadableError UnsupportedImageError"
-    " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError",
+    " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError ParentPermissionError",
 }
 NAMES = " ".join(PUBLIC.values()).split()
 CONSTANTS = {"SURVEY_KEYS", "DUMP_SECTIONS", "MAX_DUMP_COUNT"}

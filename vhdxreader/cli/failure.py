@@ -9,7 +9,7 @@ import click
 from vhdxreader import CorruptImageError, VhdxError
 
 from .answer import asked_for_json
-from .output import printable
+from .output import in_options, printable
 from .suggestions import did_you_mean, similar_files
 
 FINE, FAILED, CORRUPT, WARNED, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
@@ -28,7 +28,7 @@ def failed(error: Exception, filename: str | None = None) -> int:
 
 def error_text(error: Exception, filename: str | None = None) -> str:
     """What went wrong, and with which file."""
-    text, meant = str(error), ""
+    text, meant = in_options(str(error)) if isinstance(error, VhdxError) else str(error), ""
     if isinstance(error, OSError) and not isinstance(error, VhdxError) and error.strerror:
         filename, text = error.filename or filename, error.strerror
         if isinstance(error, FileNotFoundError) and isinstance(filename, str):

@@ -10,7 +10,7 @@ from typing import Any
 
 from vhdxreader import VhdxImage
 
-from .output import print_findings, print_pairs, short_size, size
+from .output import in_options, print_findings, print_pairs, short_size, size
 from .table import Column
 
 Facts = dict[str, Any]
@@ -190,5 +190,5 @@ def _print_chain(chain: Facts) -> None:
             pairs.append(("Parent", f"matches {matches}" if matches else "not open"))
         print_pairs(f"Chain {member['depth']}: {member['filename']}", pairs)
     if chain["problem"] is not None:
-        tried = [(t["key"], f"{t['filename']}: {t['message']}") for t in chain["tried"]]
-        print_pairs("Missing parent", tried or [("Reason", chain["problem"]["message"])])
+        tried = [(in_options(t["key"]), f"{t['filename']}: {in_options(t['message'])}") for t in chain["tried"]]
+        print_pairs("Missing parent", tried or [("Reason", in_options(chain["problem"]["message"]))])

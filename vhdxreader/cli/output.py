@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -64,6 +65,25 @@ def print_pairs(title: str, pairs: Sequence[tuple[str, str]]) -> None:
         _print_wrapped(f"  {name + ':':<{column - 3}} ", printable(value), column)
 
 
+def _policies(match: re.Match[str]) -> str:
+    return " or ".join(f"--parents {policy}" for policy in match.groups() if policy)
+
+
+_OPTIONS = (
+    (re.compile(r'\bparents="(\w+)"(?: or "(\w+)")?'), _policies),
+    (re.compile(r"\bparents=\[folder\]"), "--search DIR"),
+    (re.compile(r"\b(parents?)=(?=[\s,;:)]|$)"), r"--\1"),
+    (re.compile(r'\berrors="zero"'), "--salvage"),
+)
+
+
+def in_options(text: str) -> str:
+    """What a message says of keywords of Python, said of options."""
+    for keyword, option in _OPTIONS:
+        text = keyword.sub(option, text)
+    return text
+
+
 def print_findings(title: str, findings: Iterable[Finding]) -> None:
     """Print each finding with what it means, which is said once for each rule."""
     findings = list(findings)
@@ -72,7 +92,7 @@ def print_findings(title: str, findings: Iterable[Finding]) -> None:
     for finding in findings:
         word = str(finding.severity)
         click.echo(f"  {colored(word, word)} {finding_place(finding)}")
-        _print_wrapped("    ", printable(finding.message), 4)
+        _print_wrapped("    ", printable(in_options(finding.message)), 4)
         if finding.means and finding.rule not in explained:
             _print_wrapped("    ", f"Means: {finding.means}", 4)
             explained.add(finding.rule)

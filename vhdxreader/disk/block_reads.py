@@ -279,7 +279,7 @@ class Reader:
         if kind is Kind.ERROR:
             return layer_error(self._layers, depth, offset)
         message = f"the {size} bytes at {offset:#x} of the disk are in the parent of {self._layers[depth].source.name}"
-        return breach("parent.absent", f"{message}, which is not open")
+        return breach("parent.absent", f"{message}, which is not open", None, self._layers[depth].source.name)
 
 
 def _read(file: DescriptorSource, size: int, where: int) -> bytes:

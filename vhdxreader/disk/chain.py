@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from .. import spec
-from ..errors import Finding, ParentError, Tried, VhdxError
-from ..files.opening import AnyPath, PathOrFile, is_url, open_regular, open_source
+from ..errors import Finding, UnreadableError, VhdxError
+from ..files.opening import PathOrFile, open_regular, open_source
 from ..files.source import Source
 from ..format import header as headers
 from ..format.block_geometry import Geometry
@@ -24,6 +25,7 @@ from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings, breach, finding
 from ..format.salvaged_copies import salvage_header
 from .image import VhdxImage
+from .parent_problems import NotTakenError, opened, parent_error
 from .parent_search import SEARCH_KEY, NamedPolicy, Place, folder_beside, neighbours, places
 from .virtual_disk import VirtualDisk
 
@@ -154,16 +156,6 @@ def _in_order(parent: Parents) -> list[Parent]:
     return list(parent) if isinstance(parent, (list, tuple)) else [cast("Parent", parent)]
 
 
-class _NotTakenError(Exception):
-    """Why a place does not serve; a `mismatch` if a file was found there, but is another than the parent."""
-
-    def __init__(self, reason: str, *, mismatch: bool = False, found: bool = True) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.mismatch = mismatch
-        self.found = found
-
-
 class _Opener(Generic[M]):
     """Opens the files of one chain, one after another."""
 
@@ -180,6 +172,7 @@ class _Opener(Generic[M]):
         self._root: str | None = None
         self._folder: tuple[str, ...] = ()  # of the last file, from that of a remote child
         self._identities: set[Hashable] = set()
+        self._given: list[Parent] = []  # those that follow
 
     def run(self, file: PathOrFile, given: Sequence[Parent], open_child: Callable[[Source], M]) -> VhdxError | None:
         """Open the child, then its ancestors; why that ended before the chain's end, if it did."""
@@ -187,8 +180,9 @@ class _Opener(Generic[M]):
         if child.path is not None:
             self._root = os.path.realpath(os.path.dirname(os.path.abspath(child.path)))
         try:
-            for parent in given:
-                self._follow(self.opened[-1], parent)
+            self._given = list(given)
+            while self._given:
+                self._follow(self.opened[-1], self._given.pop(0))
             while self._policy is not None and not self.borrowed and self.opened[-1].parent_locator is not None:
                 self._follow(self.opened[-1], None)
         except VhdxError as error:
@@ -198,7 +192,7 @@ class _Opener(Generic[M]):
     def _follow(self, child: M, given: Parent | None) -> None:
         """Open the parent of `child`: the one `given`, or the first place that serves."""
         if child.metadata is None or not child.metadata.has_parent:
-            raise breach("parent.unexpected", f"{child.name} has no parent, but one was given")
+            raise breach("parent.unexpected", f"{child.name} has no parent, but one was given", None, child.name)
         locator = child.parent_locator
         self._check_depth(1)
         if given is not None:
@@ -214,15 +208,23 @@ class _Opener(Generic[M]):
         """Take what the caller gave."""
         try:
             if given is None:
-                raise _NotTakenError("nothing was given", found=False)
-            file = given if isinstance(given, VirtualDisk) else _open_given(given)
+                raise NotTakenError("nothing was given", found=False)
+            file = given if isinstance(given, VirtualDisk) else opened(lambda: open_source(given))
             self._take(child, locator, file, any_linkage=self._ignore_mismatch and key == "parent=")
-        except _NotTakenError as problem:
+        except NotTakenError as problem:
             problems = [(Place(key, _name(given)), problem)]
         else:
             _note_found(child, key)
             return
-        raise _parent_error(child, problems)
+        raise parent_error(child.name, problems, self._advice(locator) if problems[0][1].mismatch else "")
+
+    def _advice(self, locator: ParentLocator | None) -> str:
+        """What to do about a file that was given and is not the parent."""
+        for later in self._given:
+            with suppress(NotTakenError, OSError):
+                if locator is not None and locator.accepts(_header_of(later).data_write_guid):
+                    return f"{_name(later)} is its parent: give them in their order, the parent first"
+        return "give the one that it was made from, or let parents=[folder] find it"
 
     def _search(self, child: M, locator: ParentLocator, policy: NamedPolicy) -> None:
         """Take the first place of the locator that serves."""
@@ -230,24 +232,24 @@ class _Opener(Generic[M]):
         for place in self._places(child, locator, policy):
             try:
                 if place.reason is not None:
-                    raise _NotTakenError(place.reason, found=False)
+                    raise NotTakenError(place.reason, found=False)
                 self._take(child, locator, self._open_found(child, place))
-            except _NotTakenError as problem:
+            except NotTakenError as problem:
                 problems.append((place, problem))
             else:
                 _note_found(child, place.key)
                 if place.other_case:
                     _add_case_finding(child, place)
                 return
-        raise _parent_error(child, problems)
+        raise parent_error(child.name, problems, "give it as parent=, or let parents=[folder] find it")
 
     def _open_found(self, child: M, place: Place) -> Source:
         """What is at a place that the image names."""
         if not child.is_remote or place.key == SEARCH_KEY:
-            return _open_untrusted(place.path)
-        source = _opened(lambda: child.neighbour(place.path))
+            return opened(lambda: open_regular(place.path))
+        source = opened(lambda: child.neighbour(place.path))
         if source is None:
-            raise _NotTakenError("the child is a file object and has no folder", found=False)
+            raise NotTakenError("the child is a file object and has no folder", found=False)
         self._folder = folder_beside(self._folder, place.path)
         return source
 
@@ -262,7 +264,7 @@ class _Opener(Generic[M]):
     def _take(
         self, child: M, locator: ParentLocator | None, file: VirtualDisk | Source, *, any_linkage: bool = False
     ) -> None:
-        """Make `file` the parent of `child`, or raise `_NotTakenError`; with `any_linkage` also one that does not match
+        """Make `file` the parent of `child`, or raise `NotTakenError`; with `any_linkage` also one that does not match
         the locator, with a finding."""
         if isinstance(file, VirtualDisk):
             if file.closed:
@@ -300,14 +302,17 @@ class _Opener(Generic[M]):
             return self._open_image(source)
         except VhdxError as error:
             error.message = f"parent {source.name}: {error.message}"
+            error.filename = error.filename or source.name
             raise
 
     def _open_first(self, file: PathOrFile, open_child: Callable[[Source], M]) -> M:
         source = open_source(file)
         try:
             return self._adopt(open_child(source))
-        except BaseException:
+        except BaseException as error:
             source.discard()
+            if isinstance(error, VhdxError):
+                error.filename = error.filename or source.name
             raise
 
     def _adopt(self, image: M) -> M:
@@ -317,11 +322,13 @@ class _Opener(Generic[M]):
 
     def _reject_cycle(self, identity: Hashable) -> None:
         if identity in self._identities:
-            raise _NotTakenError("it is in the chain already, which would be a cycle", mismatch=True)
+            raise NotTakenError("it is in the chain already, which would be a cycle", mismatch=True)
 
     def _check_depth(self, more: int) -> None:
         if len(self.opened) + more > spec.MAX_CHAIN_LENGTH:
-            raise breach("parent.depth", f"the chain has more than {spec.MAX_CHAIN_LENGTH} files")
+            name = self.opened[0].name
+            message = f"{name}: the chain has more than {spec.MAX_CHAIN_LENGTH} files"
+            raise breach("parent.depth", message, None, name)
 
 
 def _folder_search(folders: Folders) -> FolderSearch:
@@ -343,24 +350,15 @@ def _name(given: Parent | None) -> str:
     return str(getattr(given, "name", None) or f"<{type(given).__name__}>")
 
 
-def _open_given(file: PathOrFile) -> Source:
-    """What the caller names: as a file of a path, unless it is a URL or something opened."""
-    if isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, "fs") and not is_url(file):
-        return _open_untrusted(file)
-    return open_source(file)
-
-
-def _open_untrusted(path: AnyPath) -> Source:
-    return _opened(lambda: open_regular(path))
-
-
-def _opened(open_it: Callable[[], T]) -> T:
+def _header_of(given: Parent) -> Header:
+    """Of a file that the caller gave, which is not opened for more."""
+    if isinstance(given, VirtualDisk):
+        return given.image.header
+    source = opened(lambda: open_source(given))
     try:
-        return open_it()
-    except FileNotFoundError:
-        raise _NotTakenError("no such file", found=False) from None
-    except (OSError, ValueError) as error:  # ValueError: a name that the system cannot have
-        raise _NotTakenError(getattr(error, "strerror", None) or "not a possible file name") from None
+        return _read_header(source, salvage=False)
+    finally:
+        source.discard()
 
 
 def _read_header(source: Source, *, salvage: bool) -> Header:
@@ -371,12 +369,15 @@ def _read_header(source: Source, *, salvage: bool) -> Header:
         header = headers.choose_current(copies, findings) if salvage or headers.is_vhdx(source) else None
         if header is None and salvage:
             header = salvage_header(source, copies, findings)
+    except UnreadableError as error:
+        raise NotTakenError(os.strerror(error.errno or 0) if error.errno else "it cannot be read") from None
     except VhdxError as error:
-        raise _NotTakenError(f"it has no current header (rule {error.rule})") from None
+        rule = "" if error.rule is None else f" (rule {error.rule})"
+        raise NotTakenError(f"it has no current header{rule}") from None
     except OSError as error:
-        raise _NotTakenError(error.strerror or "it cannot be read") from None
+        raise NotTakenError(error.strerror or "it cannot be read") from None
     if header is None:
-        raise _NotTakenError("it is not a VHDX file")
+        raise NotTakenError("it is not a VHDX file")
     return header
 
 
@@ -394,7 +395,7 @@ def _check_linkage(
         also = "" if locator.linkage2 is None else f" or {locator.linkage2}"
         reason = f"its DataWriteGuid is not {locator.linkage}{also}: another disk, or changed since the child was made"
     if not any_linkage:
-        raise _NotTakenError(reason, mismatch=True)
+        raise NotTakenError(reason, mismatch=True)
     return finding("parent.mismatch", f"the parent is taken as asked, but {reason}", filename=child.name)
 
 
@@ -403,26 +404,7 @@ def _check_sector_size(child: Member, parent: Member) -> None:
         return
     ours, other = child.metadata.logical_sector_size, parent.metadata.logical_sector_size
     if ours != other:
-        raise _NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
-
-
-def _parent_error(child: Member, problems: list[tuple[Place, _NotTakenError]]) -> ParentError:
-    """The error that lists what was tried; a mismatch if nothing but mismatches was found."""
-    found = [problem for _, problem in problems if problem.found]
-    mismatch = bool(found) and all(problem.mismatch for problem in found)
-    tried = tuple(Tried(place.key, place.path, problem.reason) for place, problem in problems)
-    listed = "; ".join(f"{key} {_printable(place)}: {reason}" for key, place, reason in tried)
-    what = "what was found is not its parent" if mismatch else "its parent was not found"
-    message = f"{child.name}: {what} ({listed or 'its parent locator names no path'})"
-    error = breach("parent.mismatch" if mismatch else "parent.not_found", f"{message}; give it as parent= or --parent")
-    assert isinstance(error, ParentError)
-    error.tried = tried
-    return error
-
-
-def _printable(path: str) -> str:
-    """A path from an untrusted file, of bounded length and without control characters."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in path[:1000])
+        raise NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
 
 
 def _add_case_finding(child: Member, place: Place) -> None:

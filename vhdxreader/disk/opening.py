@@ -53,7 +53,8 @@ def open(
     - None: from nowhere; reads that need a parent raise `ParentNotFoundError`;
     - a callable: gets the `ParentLocator`, gives a path, a file object, an opened disk or None.
 
-    Only regular files are opened as parents, and only one that matches the child's linkage is used [2.6.2.6.3].
+    Of what an image names only regular files are opened; what the caller names may be a device, as `file` may. Only a
+    parent that matches the child's linkage is used [2.6.2.6.3].
 
     `log` says what to do with an image that was not closed cleanly: "replay" its log in memory, as the specification
     wants it, "refuse" it with `DirtyLogError`, or "ignore" the log and give the stale state. The file is never written.
@@ -75,8 +76,8 @@ def open(
     other than a plain file.
 
     Raises `NotVhdxError`, `CorruptImageError`, `TruncatedImageError`, `UnsupportedImageError`, `DirtyLogError`;
-    `ParentNotFoundError`, `ParentMismatchError`, and `ParentError` for a chain of more than 256 files; and `OSError`
-    where the file itself cannot be opened or read.
+    `ParentNotFoundError`, `ParentPermissionError`, `ParentMismatchError`, and `ParentError` for a chain of more than
+    256 files; and `OSError` where the file itself cannot be opened or read, or where too many files are open.
     """
     if errors not in get_args(Errors):
         raise ValueError(f"errors is {errors!r}, expected one of {get_args(Errors)}")

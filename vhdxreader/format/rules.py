@@ -20,6 +20,7 @@ from ..errors import (
     ParentError,
     ParentMismatchError,
     ParentNotFoundError,
+    ParentPermissionError,
     Severity,
     TruncatedImageError,
     UnreadableError,
@@ -345,6 +346,7 @@ _RULES = (
     _info("parent_locator.prefix", "2.6.2.6.3", "absolute_win32_path begins with \\\\?\\"),
     # The chain of parents
     _refuse("parent.not_found", "2.6.2.6.3", ParentNotFoundError, "a differencing disk's parent is there"),
+    _refuse("parent.permission", "2.6.2.6.3", ParentPermissionError, "a differencing disk's parent may be read"),
     _refuse(
         "parent.mismatch",
         "2.6.2.6.3",

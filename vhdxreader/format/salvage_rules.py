@@ -29,9 +29,9 @@ _RULES = {
     Salvage.PARTLY_DOUBTFUL: "log.ignored payload.partially_present block.shared",
     Salvage.LOST: "log.flushed_file_offset region.past_end bat.too_small parent_locator.missing parent_locator.type"
     " parent_locator.entry_count parent_locator.strings parent_locator.location parent_locator.text"
-    " parent_locator.duplicate parent_locator.linkage parent.not_found parent.mismatch parent.depth parent.absent"
-    " payload.state payload.past_end payload.overlap bitmap.not_present bitmap.past_end bitmap.overlap"
-    " file.skeleton file.unreadable",
+    " parent_locator.duplicate parent_locator.linkage parent.not_found parent.permission parent.mismatch"
+    " parent.depth parent.absent payload.state payload.past_end payload.overlap bitmap.not_present bitmap.past_end"
+    " bitmap.overlap file.skeleton file.unreadable",
     Salvage.GEOMETRY: "region.missing metadata.truncated metadata_table.signature metadata_table.entry_count"
     " item.location item.missing item.length file_parameters.block_size virtual_disk_size.limit"
     " logical_sector_size.value",
