@@ -267,3 +267,21 @@ def test_a_partition_is_a_file_of_its_bytes(tmp_path):
         assert opened.read(1) == bytes(1)
         with pytest.raises(KeyError):
             opened.partition(3)
+
+
+def test_logical_partitions_of_two_extended_ones_have_numbers_of_their_own():
+    def entry(kind: int, first: int, count: int) -> bytes:
+        return struct.pack("<B3xB3xII", 0, kind, first, count)
+
+    def sector(*entries: bytes) -> bytes:
+        return (bytes(446) + b"".join(entries)).ljust(510, b"\0") + b"\x55\xaa"
+
+    data = bytearray(MB)
+    data[:512] = sector(entry(5, 100, 100), entry(5, 300, 100))
+    data[100 * 512 : 101 * 512] = sector(entry(0x83, 8, 10))
+    data[300 * 512 : 301 * 512] = sector(entry(0x83, 8, 20))
+    found = table(data)
+    assert [(one.number, one.disk_offset) for one in found.partitions if not one.extended] == [
+        (5, 108 * 512),
+        (6, 308 * 512),
+    ]

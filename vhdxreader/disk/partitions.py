@@ -149,7 +149,7 @@ class _Reading:
         return all(status in (0, 0x80) for status, *_ in _entries(self._mbr))
 
     def _mbr_table(self) -> PartitionTable:
-        partitions = []
+        partitions, logical = list[Partition](), _FIRST_LOGICAL  # numbers go on over several extended ones
         for number, entry in enumerate(_entries(self._mbr), 1):
             _, kind, first, count = entry
             if not kind or not count:
@@ -158,7 +158,8 @@ class _Reading:
             if partition is not None:
                 partitions.append(partition)
             if kind in _EXTENDED:
-                partitions += self._logical(first)
+                partitions += self._logical(first, logical)
+                logical = max([logical, *(partition.number + 1 for partition in partitions)])
         signature = self._mbr[440:444][::-1].hex()
         return PartitionTable(
             "mbr",
@@ -182,9 +183,8 @@ class _Reading:
             )
         )
 
-    def _logical(self, extended: int) -> Iterator[Partition]:
-        """The logical partitions of the extended one that begins at this sector."""
-        number = _FIRST_LOGICAL
+    def _logical(self, extended: int, number: int) -> Iterator[Partition]:
+        """The logical partitions of the extended one that begins at this sector, from `number` on."""
         for at, sector in self._logical_tables(extended):
             for entry in _entries(sector):
                 _, kind, _, count = entry
