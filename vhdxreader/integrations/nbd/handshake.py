@@ -44,7 +44,7 @@ class Handshake:
 
     def run(self) -> Agreed | None:
         """Answer options until the client wants an export; None if it wants none. Raises `ProtocolError`."""
-        self._connection.sendall(nbd.GREETING)
+        self._connection.sendall(nbd.GREETING, nbd.SEND_FLAGS)
         (flags,) = nbd.CLIENT_FLAGS.unpack(nbd.read_exact(self._stream, nbd.CLIENT_FLAGS.size))
         if flags & ~0b11:
             raise ProtocolError(f"unknown client flags {flags:#x}")
@@ -97,7 +97,7 @@ class Handshake:
         if name not in self._exports:
             raise ProtocolError(f"there is no export {name!r}")
         head = struct.pack(">QH", self._exports[name].size, nbd.TRANSMISSION_FLAGS)
-        self._connection.sendall(head + (b"" if self._no_zeroes else bytes(124)))
+        self._connection.sendall(head + (b"" if self._no_zeroes else bytes(124)), nbd.SEND_FLAGS)
         return name
 
     def _info(self, option: int, data: bytes) -> str | None:
@@ -143,7 +143,8 @@ class Handshake:
         self._reply(option, Reply.ACK)
 
     def _reply(self, option: int, kind: Reply, data: bytes = b"") -> None:
-        self._connection.sendall(nbd.OPTION_REPLY.pack(nbd.OPTION_REPLY_MAGIC, option, kind, len(data)) + data)
+        head = nbd.OPTION_REPLY.pack(nbd.OPTION_REPLY_MAGIC, option, kind, len(data))
+        self._connection.sendall(head + data, nbd.SEND_FLAGS)
 
 
 def _text(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from enum import IntEnum, IntFlag
 from typing import BinaryIO
@@ -27,6 +28,9 @@ MAX_OPTION = 64 * KB  # bytes of one option's data
 MAX_OPTIONS = 1000
 MAX_REQUEST = 32 * MB
 PREFERRED = 4 * KB
+
+SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
+"""A client that has gone is an error of its own thread, also where SIGPIPE would end the process."""
 
 
 class Option(IntEnum):

@@ -145,14 +145,14 @@ class Transmission:
 
     def _send(self, head: bytes, data: memoryview | None = None) -> None:
         if data is None:
-            self._connection.sendall(head)
+            self._connection.sendall(head, nbd.SEND_FLAGS)
             return
-        sent = self._connection.sendmsg((head, data))
+        sent = self._connection.sendmsg((head, data), (), nbd.SEND_FLAGS)
         if sent < len(head):
-            self._connection.sendall(head[sent:])
+            self._connection.sendall(head[sent:], nbd.SEND_FLAGS)
             sent = len(head)
         if sent < len(head) + len(data):
-            self._connection.sendall(data[sent - len(head) :])
+            self._connection.sendall(data[sent - len(head) :], nbd.SEND_FLAGS)
 
 
 def _states(export: Export, offset: int, length: int, most: int) -> Iterator[tuple[int, int]]:
