@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -184,6 +185,36 @@ def test_serve_runs_a_program_and_ends_with_its_code(folder):
     assert done.returncode == 7
     assert done.stdout.startswith("nbd+unix:///?socket=")
     assert not os.path.exists(done.stdout.strip().removeprefix("nbd+unix:///?socket="))
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1", "sha384", "sha512"])
+def test_hash_goes_by_the_length_of_a_listed_digest(name, capsys, folder):
+    digest = hashlib.new(name, IMAGE.expected()).hexdigest()
+    (folder / "list").write_text(f"{digest}  disk.raw\n")
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "list") == (0, "disk.vhdx: OK\n")
+
+
+def test_hash_meets_lists_that_it_cannot_use(capsys, folder):
+    (folder / "list").write_text("FOO (disk.vhdx) = abcd\n")
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "list") == (1, "")
+    assert answer(capsys, "hash", "disk.vhdx", "--verify", "list")[0] == 1
+    (folder / "list").write_text("%%%% size,md5\n5,abcd\n")
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "list") == (64, "")
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Unix sockets")
+def test_serve_outlives_a_client_that_hangs_up(folder):
+    arguments = [sys.executable, "-m", "vhdxreader", "serve", "disk.vhdx", "--socket", "s"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder) as server:
+        server.stdout.readline()
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(folder / "s"))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(folder / "s"))
+            assert client.recv(8) == b"NBDMAGIC"
+        server.terminate()
+        assert server.wait(30) == 0
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="signals of POSIX")

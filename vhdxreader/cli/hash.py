@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 import vhdxreader
 from vhdxreader import ListedDigest
 
 from .answer import answers, asked_for_json
-from .failure import each_image
+from .failure import each_image, failed
 from .options import changing_option, images_argument, opens, part_of, partition_option, salvage_options
 from .output import printable, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
@@ -62,7 +63,8 @@ def command(images: Sequence[str], names: str, blocks: bool, verify: TextIO | No
     wanted = [name.strip().lower() for name in names.split(",")]
     if blocks and (len(wanted) > 1 or verify is not None or how["log"] == "both"):
         raise click.UsageError("--blocks makes one digest, of one state, and does not verify")
-    unnamed = wanted[0] if len(wanted) == 1 else None
+    source = click.get_current_context().get_parameter_source("names")
+    unnamed = wanted[0] if len(wanted) == 1 and source is not ParameterSource.DEFAULT else None
     try:
         vhdxreader.hash_disk(_Nothing(), wanted)
         listed = None if verify is None else vhdxreader.parse_digest_list(verify, unnamed)
@@ -98,6 +100,10 @@ class _Hashing:
         """Print the digests of one image; the exit code for it."""
         expected = None if self._listed is None else vhdxreader.expected_digests(self._listed, filename)
         wanted = list(dict.fromkeys(one.algorithm for one in expected)) if expected else self._wanted
+        try:
+            vhdxreader.hash_disk(_Nothing(), wanted)
+        except ValueError as error:  # the list has what cannot be made here
+            return failed(error, filename)
         facts: dict[str, Any] = {"filename": vhdxreader.plain(filename), "partition": self._partition}
         how, both = self._how, self._how["log"] == "both"
         if both:

@@ -57,6 +57,8 @@ def expected_digests(listed: Sequence[ListedDigest], image: str) -> list[ListedD
 def _hashdeep(line: str, columns: Sequence[str]) -> Iterator[ListedDigest]:
     values = line.split(",", len(columns) - 1)  # the name stands last, and may have commas
     row = dict(zip(columns, values, strict=True))
+    if not {"size", "filename"} <= row.keys():
+        raise ValueError
     size, filename = int(row.pop("size")), row.pop("filename")
     for algorithm, digest in row.items():
         yield ListedDigest(filename, algorithm, digest.lower(), size)
