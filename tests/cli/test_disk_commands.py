@@ -310,6 +310,9 @@ def test_a_broken_disk_in_another_format_is_not_there(folder, witness, capsys):
 def test_formats_that_are_not_written(capsys, monkeypatch):
     assert run(["convert", "disk.vhdx", "out.E01"]) == 64
     assert "ewfacquirestream" in capsys.readouterr().err
+    for option in ("--exact", "--verify-source", "--detect-zeroes", "--no-sparse"):
+        assert run(["convert", "disk.vhdx", "out.qcow2", option]) == 64
+    capsys.readouterr()
     monkeypatch.setenv("PATH", "/nowhere")
     assert run(["convert", "disk.vhdx", "out.qcow2"]) == 1
     assert "qemu-utils" in capsys.readouterr().err

@@ -62,6 +62,10 @@ def command(
     in the same folder. With --salvage, a GNU ddrescue mapfile says which bytes were lost.
     """
     format_name = format_name or _format_of(target)
+    if format_name not in ("raw", "vhd") and (exact or mapfile or verify_source or detect_zeroes or not sparse):
+        raise click.UsageError(
+            f"--exact, --mapfile, --verify-source, --detect-zeroes and --no-sparse: not for {format_name}"
+        )
     if target == "-" and asked_for_json() is not None:
         raise click.UsageError("standard output cannot take both the disk and JSON")
     if target == "-" and progress is None and sys.stdout.isatty():
