@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import hashlib
 import io
 import os
@@ -87,6 +88,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def open_descriptors() -> list[str]:
+    gc.collect()  # what other tests left
     return sorted(os.listdir("/dev/fd"))
 
 
