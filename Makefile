@@ -8,7 +8,7 @@ PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py k
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types layers languages docs rules schemas fuzz bench limits clean \
-	wheel test-all test-sid test-wine test-foreign
+	wheel conformance test-all test-sid test-wine test-foreign
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -48,8 +48,9 @@ lint: setup  ## style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup  ## types
+types: setup  ## types: the package's, and those that a user's program sees
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --config-file= --follow-imports=silent tests/project/user_program.py
 
 layers: setup  ## what may import what
 	$(BIN)/lint-imports
@@ -74,6 +75,10 @@ fuzz: setup  ## both fuzzers, a minute each: make fuzz SECONDS=3600 for an hour 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(BIN)/python fuzz/mutate.py --seconds $(SECONDS)
 	$(BIN)/python fuzz/guided.py fuzz/corpus -max_total_time=$(SECONDS) -print_final_stats=1
+
+conformance: setup  ## some 340 small images for any reader, with what is expected of it: make conformance OUT=folder
+	@test -n "$(OUT)" || { echo "make conformance OUT=folder (a new one)"; exit 1; }
+	$(BIN)/python conformance/build.py "$(OUT)"
 
 bench: setup  ## speed beside a raw file and the readers that are installed: see docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py
