@@ -248,3 +248,21 @@ elif keeping == "thread":
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_failed_read_that_is_remembered_dies_in_silence(tmp_path):
+    """Whoever keeps the error makes a cycle with the frames, and these have parts of the buffer. `-X dev` has Python
+    3.11 and 3.12 say what newer ones always do."""
+    path = dynamic(4 * MB, {n: full() for n in range(3)}).save(tmp_path / "disk.vhdx")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - MB)
+    program = (
+        "import gc, sys, vhdxreader\n"
+        "def read(disk):\n"
+        "    try: disk.pread(3 << 20, 4096)\n"
+        "    except OSError as error: kept = error\n"
+        "with vhdxreader.open(sys.argv[1]) as disk: read(disk)\n"
+        "gc.collect()"
+    )
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", program, path], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

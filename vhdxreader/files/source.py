@@ -5,6 +5,7 @@ In: some of the bytes asked for. Out: all of them, or an error.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 from abc import ABC, abstractmethod
@@ -152,9 +153,18 @@ class Source(Closing):
         self.close()
 
 
+class _Buffer(io.BytesIO):
+    """Dies in silence: where `fill` raised, the frames of the traceback still have parts of the view, and Python 3.13
+    and newer would tell the user of it."""
+
+    def close(self) -> None:
+        with contextlib.suppress(BufferError):
+            super().close()
+
+
 def filled(size: int, fill: Callable[[memoryview], object]) -> bytes:
     """The bytes that `fill` puts into a view of `size` zeros; they are not copied."""
-    buffer = io.BytesIO(bytes(size))
+    buffer = _Buffer(bytes(size))
     with buffer.getbuffer() as view:
         fill(view)
     return buffer.getvalue()
