@@ -8,7 +8,7 @@ PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py k
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types layers languages docs rules schemas fuzz bench limits clean \
-	wheel conformance test-all test-sid test-wine test-foreign
+	wheel conformance test-all test-sid test-wine test-foreign clean-root
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ ARCH := s390x
 ROOMS := tests/files tests/format
 test-foreign: wheel  ## big-endian, or ARCH=i386: tests under qemu-user (needs root, debootstrap, qemu-user-static)
 	tests/platforms/debian.sh $(ARCH) bookworm $(ROOMS)
+
+clean-root:  ## what CI does, in a Debian with nothing but its base (needs root, debootstrap)
+	nice -n 10 tests/platforms/clean_root.sh
 
 lint: setup  ## style
 	$(BIN)/ruff check .
