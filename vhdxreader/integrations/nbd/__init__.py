@@ -8,7 +8,8 @@ authentication are for a proxy in front, such as nbdkit.
 """
 
 from .export import Export
+from .listener import tcp_socket, unix_socket
 from .program import named_exports, nbd_uri, run_program, served
-from .server import NbdServer, tcp_socket, unix_socket
+from .server import NbdServer
 
 __all__ = ["Export", "NbdServer", "named_exports", "nbd_uri", "run_program", "served", "tcp_socket", "unix_socket"]

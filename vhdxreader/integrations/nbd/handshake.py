@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from . import protocol as nbd
+from .client import Client
 from .protocol import Info, Option, ProtocolError, Reply
 
 _U32 = struct.Struct(">I")
@@ -34,9 +34,8 @@ class Agreed:
 class Handshake:
     """One negotiation; `exports` by name."""
 
-    def __init__(self, connection: socket.socket, stream: BinaryIO, exports: Mapping[str, Sized]) -> None:
-        self._connection = connection
-        self._stream = stream
+    def __init__(self, client: Client, exports: Mapping[str, Sized]) -> None:
+        self._client = client
         self._exports = exports
         self._no_zeroes = False
         self._structured = False
@@ -44,8 +43,8 @@ class Handshake:
 
     def run(self) -> Agreed | None:
         """Answer options until the client wants an export; None if it wants none. Raises `ProtocolError`."""
-        self._connection.sendall(nbd.GREETING, nbd.SEND_FLAGS)
-        (flags,) = nbd.CLIENT_FLAGS.unpack(nbd.read_exact(self._stream, nbd.CLIENT_FLAGS.size))
+        self._client.send(nbd.GREETING)
+        (flags,) = nbd.CLIENT_FLAGS.unpack(self._client.read(nbd.CLIENT_FLAGS.size))
         if flags & ~0b11:
             raise ProtocolError(f"unknown client flags {flags:#x}")
         self._no_zeroes = bool(flags & 0b10)
@@ -61,16 +60,16 @@ class Handshake:
 
     def _option(self) -> tuple[int, bytes | None]:
         """The next option and its data; None for data that is longer than any may be."""
-        magic, option, length = nbd.OPTION.unpack(nbd.read_exact(self._stream, nbd.OPTION.size))
+        magic, option, length = nbd.OPTION.unpack(self._client.read(nbd.OPTION.size))
         if magic != nbd.OPTION_MAGIC:
             raise ProtocolError("an option without its magic")
         if length > nbd.MAX_REQUEST:
             raise ProtocolError(f"an option of {length} bytes")
         if length > nbd.MAX_OPTION:
             for at in range(0, length, nbd.MAX_OPTION):
-                nbd.read_exact(self._stream, min(nbd.MAX_OPTION, length - at))
+                self._client.read(min(nbd.MAX_OPTION, length - at))
             return option, None
-        return option, nbd.read_exact(self._stream, length)
+        return option, self._client.read(length)
 
     def _answer(self, option: int, data: bytes | None) -> str | None:
         """Answer one; the name of the export, where the client has chosen."""
@@ -97,7 +96,7 @@ class Handshake:
         if name not in self._exports:
             raise ProtocolError(f"there is no export {name!r}")
         head = struct.pack(">QH", self._exports[name].size, nbd.TRANSMISSION_FLAGS)
-        self._connection.sendall(head + (b"" if self._no_zeroes else bytes(124)), nbd.SEND_FLAGS)
+        self._client.send(head + (b"" if self._no_zeroes else bytes(124)))
         return name
 
     def _info(self, option: int, data: bytes) -> str | None:
@@ -144,7 +143,7 @@ class Handshake:
 
     def _reply(self, option: int, kind: Reply, data: bytes = b"") -> None:
         head = nbd.OPTION_REPLY.pack(nbd.OPTION_REPLY_MAGIC, option, kind, len(data))
-        self._connection.sendall(head + data, nbd.SEND_FLAGS)
+        self._client.send(head + data)
 
 
 def _text(data: bytes) -> str:

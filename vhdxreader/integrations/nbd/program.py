@@ -14,7 +14,8 @@ from vhdxreader import VirtualDisk
 
 from ..disk_files import partition_files
 from .export import Export
-from .server import NbdServer, unix_socket
+from .listener import unix_socket
+from .server import NbdServer
 
 _SOCKET = "nbd.sock"
 

@@ -1,11 +1,9 @@
-"""What goes over the wire, by the NBD protocol's own names; and reading from a client that is not to be trusted."""
+"""What goes over the wire, by the NBD protocol's own names."""
 
 from __future__ import annotations
 
-import socket
 import struct
 from enum import IntEnum, IntFlag
-from typing import BinaryIO
 
 KB, MB = 1 << 10, 1 << 20
 
@@ -28,9 +26,6 @@ MAX_OPTION = 64 * KB  # bytes of one option's data
 MAX_OPTIONS = 1000
 MAX_REQUEST = 32 * MB
 PREFERRED = 4 * KB
-
-SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
-"""A client that has gone is an error of its own thread, also where SIGPIPE would end the process."""
 
 
 class Option(IntEnum):
@@ -125,11 +120,3 @@ TRANSMISSION_FLAGS = 1 << 0 | 1 << 1 | 1 << 7 | 1 << 8
 
 class ProtocolError(Exception):
     """The client breaks the protocol, or has gone: its connection ends."""
-
-
-def read_exact(stream: BinaryIO, size: int) -> bytes:
-    """All of `size` bytes from the client."""
-    data = stream.read(size)
-    if len(data) < size:
-        raise ProtocolError("the client has gone")
-    return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import errno
 import logging
 import os
 import selectors
@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 
+from .client import Client
 from .export import Export
 from .handshake import Handshake
+from .listener import MAX_CONNECTIONS
 from .protocol import ProtocolError
 from .transmission import Transmission
 
 _log = logging.getLogger("vhdxreader.nbd")
 
-MAX_CONNECTIONS = 64
-"""Clients at once; one more is turned away."""
-
-_HANDSHAKE_SECONDS = 30
-_STREAM_BUFFER = 64 << 10  # many small requests by one call of the system
+_HANDSHAKE_SECONDS = 10  # for all of it, as qemu-nbd's
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_ROOM_SECONDS = 0.5
 
 
 class NbdServer:
@@ -48,8 +48,7 @@ class NbdServer:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while not any(key.fileobj is self._woken for key, _ in selector.select()):
-                with suppress(OSError):  # whoever knocked has gone, or there are too many open files
-                    self._take(self._listener.accept()[0])
+                self._accept()
 
     def stop(self) -> None:
         """Have `serve` return."""
@@ -81,6 +80,22 @@ class NbdServer:
     ) -> None:
         self.close()
 
+    def _accept(self) -> None:
+        try:
+            connection = self._listener.accept()[0]
+        except OSError as error:  # or whoever knocked has gone
+            if error.errno in _NO_ROOM:
+                _log.warning("a client has to wait: %s", error.strerror)
+                self._rest()
+            return
+        self._take(connection)
+
+    def _rest(self) -> None:
+        """Do nothing for a moment, unless `stop` is called: the client that cannot be taken keeps knocking."""
+        self._woken.settimeout(_NO_ROOM_SECONDS)
+        with suppress(TimeoutError):
+            self._woken.recv(1, socket.MSG_PEEK)
+
     def _take(self, connection: socket.socket) -> None:
         with self._lock:
             if len(self._clients) >= MAX_CONNECTIONS:
@@ -89,18 +104,22 @@ class NbdServer:
                 return
             thread = threading.Thread(target=self._client, args=(connection,), name="nbd client", daemon=True)
             self._clients[thread] = connection
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            _log.warning("a client is turned away: %s", error)
+            with self._lock:
+                del self._clients[thread]
+            connection.close()
 
     def _client(self, connection: socket.socket) -> None:
         try:
-            with connection, _buffered(connection) as stream:
-                connection.settimeout(_HANDSHAKE_SECONDS)
-                if connection.family != getattr(socket, "AF_UNIX", None):
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                agreed = Handshake(connection, stream, self._exports).run()
+            with connection:
+                client = Client(connection)
+                with client.within(_HANDSHAKE_SECONDS):
+                    agreed = Handshake(client, self._exports).run()
                 if agreed is not None:
-                    connection.settimeout(None)
-                    Transmission(connection, stream, self._exports[agreed.name], agreed).run()
+                    Transmission(client, self._exports[agreed.name], agreed).run()
         except ProtocolError as error:
             _log.warning("a client is sent away: %s", error)
         except (OSError, ValueError) as error:  # it has gone, or the disk was closed
@@ -108,28 +127,3 @@ class NbdServer:
         finally:
             with self._lock:
                 del self._clients[threading.current_thread()]
-
-
-def _buffered(connection: socket.socket) -> io.BufferedReader:
-    return io.BufferedReader(connection.makefile("rb", buffering=0), _STREAM_BUFFER)
-
-
-def unix_socket(path: str) -> socket.socket:
-    """A listening socket at a path that is not there yet, for this user only. `OSError` where it cannot be had."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        mask = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(mask)
-        listener.listen(MAX_CONNECTIONS)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def tcp_socket(host: str = "127.0.0.1", port: int = 10809) -> socket.socket:
-    """A listening socket, on this machine's own address unless another is named; port 0 takes any free one."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

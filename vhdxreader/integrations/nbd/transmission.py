@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import socket
 import struct
+import threading
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from . import protocol as nbd
+from .client import Client
 from .export import Export
 from .handshake import Agreed
 from .protocol import Chunk, Command, CommandFlag, Error, ProtocolError, State
@@ -21,29 +21,34 @@ _EXTENT = struct.Struct(">II")
 _ERROR = struct.Struct(">IH")
 _CONTEXT_ID = struct.pack(">I", 1)
 _PIECE = nbd.MB  # bytes of a structured reply's chunk
+_REQUEST_SECONDS = 30  # for the rest of a request that has begun, and for each piece of what it wants to write
+_REPLY_SECONDS = 60  # for taking a long reply
+_LONG_REPLIES = threading.BoundedSemaphore(4)
 _MAX_EXTENTS = 4096  # of one reply
 _MAX_EXTENT = 1 << 31  # bytes: it must fit in 32 bits
 
 
 class Transmission:
-    """One client at one export. Memory: a buffer of 1 MiB; of up to 32 MiB for a client without structured replies."""
+    """One client at one export. It may be idle for ever, but not in the middle of a request.
 
-    def __init__(self, connection: socket.socket, stream: BinaryIO, export: Export, agreed: Agreed) -> None:
-        self._connection = connection
-        self._stream = stream
+    Memory: 1 MiB; up to 32 MiB more for a reply that cannot be structured, for four of all clients at a time.
+    """
+
+    def __init__(self, client: Client, export: Export, agreed: Agreed) -> None:
+        self._client = client
         self._export = export
         self._agreed = agreed
         self._buffer = memoryview(bytearray(_PIECE))
 
     def run(self) -> None:
         """Answer until the client leaves. Raises `ProtocolError` and `OSError` where it leaves otherwise."""
-        read, size, unpack = self._stream.read, nbd.REQUEST.size, nbd.REQUEST.unpack
+        read_some, size, unpack = self._client.read_some, nbd.REQUEST.size, nbd.REQUEST.unpack
         while True:
-            request = read(size)
+            request = read_some(size)
             if not request:
                 return
             if len(request) < size:
-                raise ProtocolError("the client has gone in the middle of a request")
+                request += self._in_time(size - len(request))
             magic, flags, command, cookie, offset, length = unpack(request)
             if magic != nbd.REQUEST_MAGIC:
                 raise ProtocolError("a request without its magic")
@@ -64,9 +69,9 @@ class Transmission:
             return
         if self._agreed.structured:
             head = nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.OFFSET_DATA, cookie, length + _OFFSET.size)
-            self._send(head + _OFFSET.pack(offset), part)
+            self._client.send(head + _OFFSET.pack(offset), part)
         else:
-            self._send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, cookie), part)
+            self._client.send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, cookie), part)
 
     def _other(self, command: int, flags: int, cookie: int, offset: int, length: int) -> None:
         inside = offset + length <= self._export.size and length > 0
@@ -102,17 +107,19 @@ class Transmission:
                 return
             done = nbd.DONE if at + len(part) == offset + length else 0
             head = nbd.CHUNK.pack(nbd.CHUNK_MAGIC, done, Chunk.OFFSET_DATA, cookie, len(part) + _OFFSET.size)
-            self._send(head + _OFFSET.pack(at), part)
+            self._client.send(head + _OFFSET.pack(at), part)
 
     def _read_simple(self, cookie: int, offset: int, length: int) -> None:
         """The whole read must have succeeded before a simple reply can begin."""
-        buffer = memoryview(bytearray(length))
-        try:
-            self._export.preadinto(buffer, offset)
-        except OSError as error:
-            self._failed(cookie, offset, length, error)
-            return
-        self._send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, cookie), buffer)
+        with _LONG_REPLIES:
+            buffer = memoryview(bytearray(length))
+            try:
+                self._export.preadinto(buffer, offset)
+            except OSError as error:
+                self._failed(cookie, offset, length, error)
+                return
+            with self._client.within(_REPLY_SECONDS):  # others wait for its place
+                self._client.send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, 0, cookie), buffer)
 
     def _block_status(self, flags: int, cookie: int, offset: int, length: int) -> None:
         most = 1 if flags & CommandFlag.REQ_ONE else _MAX_EXTENTS
@@ -122,7 +129,7 @@ class Transmission:
             self._failed(cookie, offset, length, error)
             return
         data = _CONTEXT_ID + b"".join(_EXTENT.pack(size, state) for size, state in extents)
-        self._send(nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.BLOCK_STATUS, cookie, len(data)) + data)
+        self._client.send(nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.BLOCK_STATUS, cookie, len(data)) + data)
 
     def _failed(self, cookie: int, offset: int, length: int, error: OSError) -> None:
         _log.error("%s: %d bytes at %#x cannot be read: %s", self._agreed.name, length, offset, error)
@@ -130,29 +137,22 @@ class Transmission:
 
     def _refuse(self, cookie: int, code: Error, message: str) -> None:
         if not self._agreed.structured:
-            self._send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, code, cookie))
+            self._client.send(nbd.SIMPLE_REPLY.pack(nbd.SIMPLE_REPLY_MAGIC, code, cookie))
             return
         text = message.encode("utf-8", "replace")[: 4 * nbd.KB]
         data = _ERROR.pack(code, len(text)) + text
-        self._send(nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.ERROR, cookie, len(data)) + data)
+        self._client.send(nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.ERROR, cookie, len(data)) + data)
 
     def _skip(self, length: int) -> None:
         """Take the data of a write out of the way."""
         if length > nbd.MAX_REQUEST:
             raise ProtocolError(f"a write of {length} bytes")
         while length:
-            length -= len(nbd.read_exact(self._stream, min(_PIECE, length)))
+            length -= len(self._in_time(min(_PIECE, length)))
 
-    def _send(self, head: bytes, data: memoryview | None = None) -> None:
-        if data is None:
-            self._connection.sendall(head, nbd.SEND_FLAGS)
-            return
-        sent = self._connection.sendmsg((head, data), (), nbd.SEND_FLAGS)
-        if sent < len(head):
-            self._connection.sendall(head[sent:], nbd.SEND_FLAGS)
-            sent = len(head)
-        if sent < len(head) + len(data):
-            self._connection.sendall(data[sent - len(head) :], nbd.SEND_FLAGS)
+    def _in_time(self, size: int) -> bytes:
+        with self._client.within(_REQUEST_SECONDS):
+            return self._client.read(size)
 
 
 def _states(export: Export, offset: int, length: int, most: int) -> Iterator[tuple[int, int]]:
