@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from contextlib import contextmanager
@@ -21,9 +22,14 @@ class RangedServer(ThreadingHTTPServer):
         self.heads = 0
         self.ignores_ranges = False
         self.has_versions = True
-        self.breaks: list[str] = []  # what goes wrong with the next requests: "cut", "503", "drop"
+        self.breaks: list[
+            str
+        ] = []  # what goes wrong with the next requests: "cut", "503", "drop" and others in `answer`
         self.redirects: dict[str, str] = {}
+        self.expired: set[str] = set()  # whole paths, with their queries, that are refused
+        self.asked: list[str] = []  # whole paths of all requests
         self.delay = 0.0
+        self.endless = 0  # bytes sent of bodies without an end
         self.now = self.most_at_once = 0
         self.lock = threading.Lock()
 
@@ -57,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         with server.lock:
+            server.asked.append(self.path)
             server.now += 1
             server.most_at_once = max(server.most_at_once, server.now)
             broken = server.breaks.pop(0) if server.breaks else ""
@@ -72,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         if broken == "drop":
             self.close_connection = True
             return None
+        if self.path in server.expired:
+            return self.head(403, [("Content-Length", "0")])
         if path in server.redirects:
             return self.head(302, [("Location", server.redirects[path]), ("Content-Length", "0")])
         if broken == "503" or path not in server.files:
@@ -88,13 +97,37 @@ class _Handler(BaseHTTPRequestHandler):
             return self.head(416, [("Content-Range", f"bytes */{len(data)}"), ("Content-Length", "0"), *version])
         with server.lock:
             server.requests.append((path, start, end))
-        sent = [("Content-Range", f"bytes {start}-{end - 1}/{len(data)}"), ("Content-Length", str(end - start))]
-        self.head(206, sent + version)
+        self.send_range(broken, data, start, end, version)
+        return None
+
+    def send_range(self, broken: str, data: bytes, start: int, end: int, version) -> None:
         body = memoryview(data)[start:end]
+        shift, total = int(broken == "shifted"), len(data) + int(broken == "grown")
+        sent = [("Content-Range", f"bytes {start + shift}-{end - 1 + shift}/{total}"), *version]
+        if broken == "packed":
+            body = gzip.compress(body)
+            sent.append(("Content-Encoding", "gzip"))
+        if broken == "endless":
+            self.close_connection = True
+        else:
+            length = len(body) + 7 if broken == "longer" else len(body)
+            sent.append(("Content-Length", str(length)))
+        self.head(206, sent)
         if broken == "cut":
             body, self.close_connection = body[: len(body) // 2], True
+        if broken == "drip":
+            self.drip(body)
         self.wfile.write(body)
-        return None
+        if broken == "longer":
+            self.wfile.write(bytes(7))
+        while broken == "endless":
+            self.server.endless += len(body)
+            self.wfile.write(body)
+
+    def drip(self, body: memoryview) -> None:
+        for at in range(400):
+            self.wfile.write(body[at : at + 1])
+            time.sleep(0.05)
 
     def head(self, status: int, headers) -> None:
         self.send_response(status)

@@ -141,6 +141,62 @@ def test_what_breaks_off_is_tried_again_a_few_times(server, url, trouble):
         assert disk.pread(512, 4 * MB) == IMAGE.expected(4 * MB, 512)
 
 
+@pytest.mark.parametrize("lie", ["shifted", "grown", "longer", "packed", "endless"])
+def test_a_server_that_lies_is_an_error_and_never_wrong_bytes(server, url, lie):
+    with vhdxreader.open(url) as disk:
+        server.breaks = [lie] * 50
+        with pytest.raises(OSError, match=r"disk\.vhdx"):
+            disk.pread(512, 4 * MB)
+        server.breaks = []
+        assert disk.pread(512, 4 * MB) == IMAGE.expected(4 * MB, 512)
+    server.breaks = [lie] * 50
+    if lie != "grown":  # which nobody can know yet
+        with pytest.raises(OSError, match=r"disk\.vhdx"):
+            vhdxreader.open(url)
+    assert server.endless < 64 * MB
+
+
+def test_an_answer_may_not_drip_for_ever(server, url, monkeypatch):
+    with vhdxreader.open(url) as disk:
+        monkeypatch.setattr("vhdxreader.files.http_transport._ANSWER_SECONDS", 0.3)
+        monkeypatch.setattr("vhdxreader.files.http_transport._LEAST_RATE", 1 << 40)
+        server.breaks = ["drip"] * 50
+        with pytest.raises(TimeoutError, match=r"disk\.vhdx"):
+            disk.pread(512, 4 * MB)
+
+
+@pytest.mark.usefixtures("url")
+def test_where_a_url_leads_is_remembered_until_it_fails(server):
+    server.redirects["/signed"] = "/images/disk.vhdx?sig=1"
+    with vhdxreader.open(f"{server.url}/signed") as disk:
+        assert disk.pread(512, 0) == IMAGE.expected(0, 512)
+        assert server.asked.count("/signed") == 1
+        server.expired.add("/images/disk.vhdx?sig=1")
+        server.redirects["/signed"] = "/images/disk.vhdx?sig=2"
+        assert disk.pread(512, 4 * MB) == IMAGE.expected(4 * MB, 512)
+        assert server.asked[-3:] == ["/images/disk.vhdx?sig=1", "/signed", "/images/disk.vhdx?sig=2"]
+        disk.pread(512, 8 * MB)
+        assert server.asked[-1] == "/images/disk.vhdx?sig=2"
+        server.redirects["/signed"] = server.put("/new.vhdx", server.files["/images/disk.vhdx"], "2")
+        assert disk.has_changed()  # by the URL itself: what it led to is as it was
+        server.versions["/images/disk.vhdx"] = "3"
+        with pytest.raises(OSError, match="changed on the server"):
+            disk.pread(512, 12 * MB)
+
+
+@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/disk.vhdx", "data:text/plain,x"])
+def test_redirects_lead_to_web_servers_only(server, target):
+    server.redirects["/elsewhere"] = target
+    with pytest.raises(OSError, match="a redirect that is no HTTP"):
+        vhdxreader.open(f"{server.url}/elsewhere")
+
+
+def test_redirects_in_a_circle_end(server):
+    server.redirects |= {"/a": "/b", "/b": "/a"}
+    with pytest.raises(OSError, match="more than 10 redirects"):
+        vhdxreader.open(f"{server.url}/a")
+
+
 def test_an_object_that_changes_is_an_error(server, url):
     with vhdxreader.open(url) as disk:
         assert not disk.has_changed()

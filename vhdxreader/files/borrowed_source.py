@@ -45,8 +45,8 @@ class BorrowedSource(Source):
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return self._base.file_of(offset, size)
 
-    def state_now(self) -> Hashable:
-        return self._base.state_now()
+    def stamp(self) -> Hashable:
+        return self._base.stamp()
 
     def writer_lock(self) -> str:
         return self._base.writer_lock()

@@ -75,7 +75,7 @@ class DescriptorSource(Source):
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return self if self._owner is None and offset + size <= self.size else None
 
-    def state_now(self) -> Hashable:
+    def stamp(self) -> Hashable:
         self._check_open()
         return file_state(os.fstat(self.fd)), path_identity(self.path)
 

@@ -55,7 +55,7 @@ class FileObjectSource(Source):
         end: int | None = self._file.seek(0, os.SEEK_END)
         return self._file.tell() if end is None else end  # mmap's gives None
 
-    def state_now(self) -> Hashable:
+    def stamp(self) -> Hashable:
         if self._is_file:
             return file_state(os.fstat(self._file.fileno())), path_identity(self.path)
         return self._turns.run(self._seek_to_end)

@@ -12,12 +12,15 @@ from collections.abc import Hashable
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from aiohttp import ClientTimeout
+from aiohttp import ClientError, ClientTimeout
 from fsspec.asyn import sync
 
-from .transport import FinalError, Transport
+from .. import spec
+from .transport import FinalError, Transport, whole
 
-_TIMEOUT = ClientTimeout(total=None, sock_connect=15, sock_read=30)  # seconds
+_CONNECT_SECONDS, _SILENCE_SECONDS = 15, 30
+_ANSWER_SECONDS = 60
+_LEAST_RATE = 8 * spec.KB  # bytes a second, beyond the seconds that any answer may take
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 10
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -39,6 +42,7 @@ class HttpTransport(Transport):
     def __init__(self, system: Any, url: str, name: str, head_size: int, *, same_origin: bool = False) -> None:
         super().__init__(name)
         self._system, self._url, self._same_origin = system, url, same_origin
+        self._target = url  # where redirects led to
         self._opened: tuple[int, Hashable] | None = None
         self.head, state = self._tried(lambda: self._run(0, head_size))
         self.size, self.version = self._opened = state
@@ -53,19 +57,32 @@ class HttpTransport(Transport):
         return sync(self._system.loop, self._ask, start, end, held)  # type: ignore[no-any-return]
 
     async def _ask(self, start: int, end: int, held: bool) -> tuple[bytes, tuple[int, Hashable]]:
-        """A range, cut at the file's end, with size and version of the file; `held` against those at opening."""
+        """A range, cut at the file's end, with size and version of the file; `held` against those at opening.
+
+        It is asked for where the URL led to last; as that may have expired, then once more by the URL itself.
+        """
+        if held and self._target != self._url:
+            try:
+                return await self._follow(self._target, start, end, held)
+            except (OSError, ClientError) as error:
+                if getattr(error, "errno", None) == errno.ESTALE:
+                    raise
+                self._target = self._url
+        return await self._follow(self._url, start, end, held)
+
+    async def _follow(self, url: str, start: int, end: int, held: bool) -> tuple[bytes, tuple[int, Hashable]]:
         session = await self._system.set_session()
-        url = self._url
         for _ in range(_MAX_REDIRECTS):
-            how = {"timeout": _TIMEOUT, **self._options(url), "allow_redirects": False}
+            how = {"timeout": _timeout(end - start), **self._options(url), "allow_redirects": False}
             headers = {"Accept-Encoding": "identity", **how.pop("headers", {}), "Range": f"bytes={start}-{end - 1}"}
             async with session.get(self._system.encode_url(url), headers=headers, **how) as answer:
                 if answer.status not in _REDIRECTS or "Location" not in answer.headers:
                     state = self._state(answer, start, end)
                     if held and self._opened is not None and state != self._opened:
                         raise FinalError(errno.ESTALE, "it was changed on the server while it was read")
+                    self._target = url
                     # The body of a refusal is of no use, and may be anything.
-                    return (await answer.read() if answer.status == 206 else b""), state
+                    return (await _body(answer, start, min(end, state[0])) if answer.status == 206 else b""), state
                 url = self._redirected(url, answer.headers["Location"])
         raise FinalError(errno.ELOOP, f"more than {_MAX_REDIRECTS} redirects")
 
@@ -103,7 +120,23 @@ class HttpTransport(Transport):
         if status == 206 and (found[1] is None or (int(found[1]), int(found[2]) + 1) != (start, min(end, size))):
             raise FinalError(errno.EPROTO, f"another range came than bytes {start} to {end}: {found[0]}")
         headers = answer.headers
+        if headers.get("Content-Encoding", "identity") != "identity":
+            raise FinalError(errno.EPROTO, f"the server packs what it sends ({headers['Content-Encoding']}) unasked")
         return size, headers.get("ETag") or headers.get("Last-Modified")
+
+
+def _timeout(size: int) -> ClientTimeout:
+    """For an answer of so many bytes: it may neither stop nor drip."""
+    total = _ANSWER_SECONDS + size / _LEAST_RATE
+    return ClientTimeout(total=total, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+
+
+async def _body(answer: Any, start: int, end: int) -> bytes:
+    """All of a range; of a body that does not end there, no more than shows that."""
+    size, body = end - start, bytearray()
+    while len(body) <= size and (piece := await answer.content.read(size + 1 - len(body))):
+        body += piece
+    return whole(bytes(body), size, start)
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:

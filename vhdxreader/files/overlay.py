@@ -129,8 +129,8 @@ class OverlaySource(Source):
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)
 
-    def state_now(self) -> Hashable:
-        return self._base.state_now()
+    def stamp(self) -> Hashable:
+        return self._base.stamp()
 
     def writer_lock(self) -> str:
         return self._base.writer_lock()

@@ -54,7 +54,7 @@ class RemoteSource(Source):
     def will_read(self, ranges: Iterable[Range]) -> None:
         self._open_reads().will_read(ranges)
 
-    def state_now(self) -> Hashable:
+    def stamp(self) -> Hashable:
         """Size and version by the server. At first those at opening, which is no request. Where the server tells no
         version, all is read anew from then on."""
         state, self._first_state = self._first_state, None

@@ -135,7 +135,7 @@ class Source(Closing):
         """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""
         return None
 
-    def state_now(self) -> Hashable:
+    def stamp(self) -> Hashable:
         """What can be told of the file without reading it. Where it differs from what it was, the file was changed;
         where it does not, no change was seen."""
         return None

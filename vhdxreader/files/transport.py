@@ -45,7 +45,7 @@ class Transport(ABC):
 
     def get(self, start: int, end: int) -> bytes:
         """The bytes from `start` up to `end`."""
-        return self._tried(lambda: _whole(self._get(start, end), end - start, start))
+        return self._tried(lambda: whole(self._get(start, end), end - start, start))
 
     @abstractmethod
     def version_now(self) -> Hashable:
@@ -81,8 +81,8 @@ class Transport(ABC):
             raise kind(getattr(error, "errno", None) or errno.ENOENT, _text(error), self.name) from error
         except Exception as error:  # of whatever library
             number = getattr(error, "errno", None)
-            # Nothing is wrong with a medium: what is tried sector by sector there, is not to be tried so here.
-            number = errno.ECONNABORTED if number in (None, errno.EIO) else number
+            if number in (None, errno.EIO):  # what a medium's error leads to, sector by sector, is of no use here
+                number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.ECONNABORTED
             raise OSError(number, _text(error), self.name) from error
 
 
@@ -116,7 +116,8 @@ class FileSystemTransport(Transport):
         return data
 
 
-def _whole(data: bytes, size: int, start: int) -> bytes:
+def whole(data: bytes, size: int, start: int) -> bytes:
+    """The bytes of a range, if that is what came."""
     if len(data) != size:
         raise OSError(errno.EPROTO, f"{len(data)} bytes came instead of {size} at file offset {start:#x}")
     return data

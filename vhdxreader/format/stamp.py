@@ -19,12 +19,12 @@ class Stamp:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._state = source.state_now()
+        self._state = source.stamp()
         self._headers = _headers(source)
 
     def differs(self) -> bool:
         """Whether a change is seen."""
-        return self._source.state_now() != self._state or _headers(self._source) != self._headers
+        return self._source.stamp() != self._state or _headers(self._source) != self._headers
 
     def error(self) -> ImageChangedError:
         """That what was read is of no one moment."""
