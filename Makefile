@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py ksc/build_backend.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers languages docs rules schemas fuzz bench limits clean \
+.PHONY: help setup demo test lint types layers languages docs man rules schemas fuzz bench limits clean \
 	wheel conformance test-all test-sid test-wine test-foreign clean-root
 
 help:  ## list the tasks
@@ -67,6 +67,9 @@ docs: languages  ## the documentation site, in site/
 	dot -Tsvg generated/graphviz/vhdx.dot -o docs/images/grammar.svg 2>/dev/null  # it complains of the compiler's arrows
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+man: setup  ## a man page for every command, in man/: man -l man/vhdxreader-info.1
+	$(BIN)/python docs/make_man.py man
+
 rules: setup  ## docs/rules.md, from the table of rules
 	$(BIN)/python docs/make_rules.py
 
@@ -91,6 +94,6 @@ limits: setup  ## time and memory for files made to be expensive, beside the bou
 	$(BIN)/python benchmarks/log_replay.py
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) .platforms generated/* ksc/node_modules tests/grammar/webide/node_modules docs/images/grammar.svg site build dist
+	rm -rf $(VENV) .platforms generated/* ksc/node_modules tests/grammar/webide/node_modules docs/images/grammar.svg site man build dist
 	rm -rf *.egg-info .*_cache .hypothesis fuzz/corpus broken-*.vhdx crash-*
 	cd examples/languages && rm -rf */target go/vhdx go/vhdx-to-raw javascript/Vhdx.js javascript/node_modules

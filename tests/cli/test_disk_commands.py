@@ -139,6 +139,14 @@ def test_compare_with_standard_input(folder):
     assert done.returncode == 1
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("words", [["hash", "disk.vhdx"], ["compare", "disk.vhdx", "child.avhdx"]])
+def test_a_partition_that_is_not_there_is_no_difference_and_said_in_json_too(capsys, words):
+    code, found = answer(capsys, *words, "--partition", "7")
+    assert code == (2 if words[0] == "compare" else 1)
+    assert found["error"]["message"] == f"{words[1]} has no partition 7"
+
+
 # ---- partitions, measure, tree
 
 

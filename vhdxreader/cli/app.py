@@ -22,6 +22,7 @@ _COMMANDS = (
     "cat",
     "check",
     "compare",
+    "completion",
     "convert",
     "dump",
     "hash",
@@ -55,7 +56,7 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The subcommand that the first argument names; of another name, what may have been meant."""
         name = args[0]
-        if name in _COMMANDS or name.startswith("-"):
+        if name in _COMMANDS or name.startswith("-") or ctx.resilient_parsing:  # which completion is
             return super().resolve_command(ctx, args)
         meant = [f"info {name}"] if os.path.exists(name) else similar(name, _COMMANDS)
         raise click.UsageError(f"No such command {name!r}.{did_you_mean(meant)}", ctx)

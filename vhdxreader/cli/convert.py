@@ -18,7 +18,7 @@ from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 
 
-@click.command("convert", short_help="The virtual disk as raw, VHD, qcow2, ...")
+@click.command("convert", short_help="The virtual disk as raw, VHD, qcow2 and others.")
 @reads_data
 @click.argument("target", metavar="DST", type=click.Path())
 @partition_option
@@ -125,7 +125,7 @@ def _convert_by_qemu_img(
         with vhdxreader.steady(part, changing=changing):
             qemu_img.convert_by_qemu_img(part, target, format_name, overwrite=force, progress=progress)
     except qemu_img.QemuImgMissingError as error:
-        raise click.ClickException(str(error)) from None
+        raise vhdxreader.VhdxError(str(error)) from None
 
 
 def _answer(disk: VirtualDisk, target: str, shared: Sequence[Finding], *, salvaged: bool) -> None:

@@ -34,7 +34,7 @@ def command(image: str, format_name: str, **how: Any) -> int:
         try:
             found = vhdxreader.measure(disk, format_name)
         except OverflowError as error:
-            raise click.ClickException(str(error)) from None
+            raise vhdxreader.VhdxError(str(error)) from None
     answer = asked_for_json()
     if answer is not None:
         answer.give({"filename": vhdxreader.plain(image), **found.to_dict()})

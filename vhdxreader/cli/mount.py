@@ -42,5 +42,5 @@ def command(image: str, mountpoint: str, foreground: bool, direct_io: bool, allo
     try:
         fuse.mount(files, os.path.abspath(mountpoint), **options)
     except fuse.FuseMissingError as error:
-        raise click.ClickException(str(error)) from None
+        raise vhdxreader.VhdxError(str(error)) from None
     return 0

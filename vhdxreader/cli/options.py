@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from vhdxreader import Geometry, PartitionStream, VirtualDisk
+from vhdxreader import Geometry, PartitionStream, VhdxError, VirtualDisk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -228,7 +228,7 @@ def part_of(disk: VirtualDisk, number: int | None) -> VirtualDisk | PartitionStr
     try:
         return disk.partition(number)
     except KeyError:
-        raise click.ClickException(f"{disk.name} has no partition {number}") from None
+        raise VhdxError(f"{disk.name} has no partition {number}") from None
 
 
 @contextmanager
