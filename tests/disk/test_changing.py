@@ -18,7 +18,6 @@ import vhdxreader
 import vhdxreader.tools.check
 from vhdxreader import ImageChangedError, convert
 from vhdxreader.cli.app import run
-from vhdxreader.files import opening
 
 SIZE = 64 * MB
 
@@ -324,7 +323,7 @@ def test_a_sharing_violation_says_what_to_do(number, tmp_path, capsys, monkeypat
     def refuse(path, *_arguments, **_options):
         raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr(opening, "_open_file", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert run(["info", str(tmp_path / "disk.vhdx")]) == 1
     said = capsys.readouterr().err
     assert "checkpoint" in said

@@ -38,14 +38,15 @@ def no_hang() -> Iterator[None]:
 
 @pytest.fixture
 def opened(monkeypatch) -> list[str]:
-    """Names of all that is opened; a failure as soon as one is no regular file."""
+    """Names of all that is opened but folders; a failure as soon as one is no regular file."""
     names: list[str] = []
     really_open = os.open
 
     def spy(path, *args, **kwargs):
         fd = really_open(path, *args, **kwargs)
-        names.append(os.fsdecode(path))
-        assert stat.S_ISREG(os.fstat(fd).st_mode), f"{path} was opened"
+        mode = os.fstat(fd).st_mode
+        names.extend([] if stat.S_ISDIR(mode) else [os.fsdecode(path)])
+        assert stat.S_ISREG(mode) or stat.S_ISDIR(mode), f"{path} was opened"
         return fd
 
     monkeypatch.setattr(os, "open", spy)

@@ -30,6 +30,7 @@ from .parent_search import SEARCH_KEY, NamedPolicy, Place, folder_beside, neighb
 from .virtual_disk import VirtualDisk
 
 if TYPE_CHECKING:
+    from ..files.beneath import Beneath
     from .folder_search import FolderSearch
 
 Parent: TypeAlias = "PathOrFile | VirtualDisk"
@@ -169,7 +170,7 @@ class _Opener(Generic[M]):
         self._open_image = open_image
         self._salvage = salvage
         self._ignore_mismatch = ignore_mismatch
-        self._root: str | None = None
+        self._inside: Beneath | None = None  # the folder that is not to be left, if one is not
         self._folder: tuple[str, ...] = ()  # of the last file, from that of a remote child
         self._identities: set[Hashable] = set()
         self._given: list[Parent] = []  # those that follow
@@ -177,8 +178,8 @@ class _Opener(Generic[M]):
     def run(self, file: PathOrFile, given: Sequence[Parent], open_child: Callable[[Source], M]) -> VhdxError | None:
         """Open the child, then its ancestors; why that ended before the chain's end, if it did."""
         child = self._open_first(file, open_child)
-        if child.path is not None:
-            self._root = os.path.realpath(os.path.dirname(os.path.abspath(child.path)))
+        if child.path is not None and self._policy == "inside":
+            self._inside = _beneath(os.path.dirname(os.path.abspath(child.path)))
         try:
             self._given = list(given)
             while self._given:
@@ -246,7 +247,8 @@ class _Opener(Generic[M]):
     def _open_found(self, child: M, place: Place) -> Source:
         """What is at a place that the image names."""
         if not child.is_remote or place.key == SEARCH_KEY:
-            return opened(lambda: open_regular(place.path))
+            open_it = open_regular if self._inside is None else self._inside.open
+            return opened(lambda: open_it(place.path))
         source = opened(lambda: child.neighbour(place.path))
         if source is None:
             raise NotTakenError("the child is a file object and has no folder", found=False)
@@ -257,7 +259,7 @@ class _Opener(Generic[M]):
         if child.is_remote:
             yield from neighbours(locator, self._folder, policy)
         else:
-            yield from places(locator, child.path, policy, self._root)
+            yield from places(locator, child.path, policy, self._inside)
         if self._folders is not None:
             yield from self._folders.places(locator)
 
@@ -335,6 +337,12 @@ def _folder_search(folders: Folders) -> FolderSearch:
     from .folder_search import FolderSearch
 
     return FolderSearch(folders)
+
+
+def _beneath(folder: str) -> Beneath:
+    from ..files.beneath import Beneath
+
+    return Beneath(folder)
 
 
 def _note_found(child: object, key: str) -> None:

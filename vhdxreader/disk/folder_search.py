@@ -12,7 +12,7 @@ from itertools import islice
 from uuid import UUID
 
 from ..errors import VhdxError
-from ..files.opening import open_source
+from ..files.opening import open_regular
 from ..format import header as headers
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
@@ -77,7 +77,7 @@ def _in_folder(path: str, depth: int) -> Iterator[str]:
 
 def _looks_like_one(path: str) -> bool:
     try:
-        with open_source(path) as source:
+        with open_regular(path) as source:
             return headers.is_vhdx(source)
     except OSError:
         return False
@@ -86,7 +86,7 @@ def _looks_like_one(path: str) -> bool:
 def _data_write_guid(path: str) -> UUID | None:
     """Of the current header; None where there is none."""
     try:
-        with open_source(path) as source:
+        with open_regular(path) as source:
             header = headers.choose_current(headers.read_headers(source), Findings())
     except (OSError, VhdxError):
         return None

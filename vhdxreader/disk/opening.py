@@ -46,7 +46,7 @@ def open(
     parents, `parents` says where they may come from:
 
     - "relative": where the image's relative_path points to from its folder, `..` included;
-    - "inside": the same, but never out of the folder of `file`, with symbolic links resolved;
+    - "inside": the same, but never out of the folder of `file`, by no link either: nothing outside is looked at;
     - "all": also volume and absolute paths where this system can name them;
     - a list of folders: as "relative", else any file in them or below that has the parent's DataWriteGuid, whatever it
       is called: Windows renames and moves checkpoints;

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..errors import ParentError, Tried
 from ..format.rules import breach
-from .parent_search import Place
+from .parent_search import OUTSIDE, Place
 
 T = TypeVar("T")
 
@@ -43,8 +43,11 @@ def opened(open_it: Callable[[], T]) -> T:
     except FileNotFoundError:
         raise NotTakenError("no such file", found=False) from None
     except (OSError, ValueError) as error:  # ValueError: a name that the system cannot have
-        if getattr(error, "errno", None) in _OF_THE_PROCESS:
+        number = getattr(error, "errno", None)
+        if number in _OF_THE_PROCESS:
             raise
+        if number == errno.EXDEV:  # of `Beneath`; whether anything is there stays untold
+            raise NotTakenError(OUTSIDE, found=False) from None
         reason = getattr(error, "strerror", None) or "not a possible file name"
         raise NotTakenError(reason, denied=isinstance(error, PermissionError)) from None
 

@@ -1,7 +1,7 @@
 """Where a parent may be: from the paths in a locator to the paths to try. Opens nothing.
 
-In: a parent locator, the child's path, a policy. Out: places, each with the reason if it is not to be tried. The
-locator is not to be trusted, and its paths are Windows paths.
+In: a parent locator, the child's path, a policy, and for "inside" the folder that is not left. Out: places, each with
+the reason if it is not to be tried. The locator is not to be trusted, and its paths are Windows paths.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..files.descriptors import file_identity
+from ..files.descriptors import StatOf, file_identity
 from ..format.parent_locator import ParentLocator
 
+if TYPE_CHECKING:
+    from ..files.beneath import Beneath
+
+ListDir: TypeAlias = Callable[[str], list[str]]
 NamedPolicy: TypeAlias = Literal["relative", "inside", "all"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_OUTSIDE = 'outside the first child\'s folder, followed only with parents="relative" or "all"'
+OUTSIDE = 'outside the first child\'s folder, followed only with parents="relative" or "all"'
 _DRIVE = re.compile(r"[A-Za-z]:")
 # On a drive, on a volume, on a share: no device (\\.\ or \\?\GLOBALROOT), no pipe.
 _WINDOWS_FILE = re.compile(
@@ -28,6 +32,7 @@ _WINDOWS_FILE = re.compile(
 )
 
 _MAX_FOLDERS = 256  # that are looked into for other spellings of one path
+_MAX_LEVELS = 256  # of a path that other spellings are looked for of
 
 
 SEARCH_KEY = "search"
@@ -45,21 +50,28 @@ class Place:
 
 
 def places(
-    locator: ParentLocator, child: str | None, policy: NamedPolicy, root: str | None, *, windows: bool = os.name == "nt"
+    locator: ParentLocator,
+    child: str | None,
+    policy: NamedPolicy,
+    inside: Beneath | None = None,
+    *,
+    windows: bool = os.name == "nt",
 ) -> Iterator[Place]:
     """The places to try, in order [2.6.2.6.3].
 
-    `child` is the path of the child, None if it has none; `root` is the folder of the chain's first file.
+    `child` is the path of the child, None if it has none. With the policy "inside", `inside` is the folder of the
+    chain's first file, and nothing else is looked at; None if that has none.
     """
-    relative = list(_relative(locator.relative_path, child, policy, root, windows))
+    look = os if inside is None else inside
+    relative = list(_relative(locator.relative_path, child, policy, inside, windows))
     yield from relative
     for key, value in (("volume_path", locator.volume_path), ("absolute_win32_path", locator.absolute_win32_path)):
         if value is not None:
             yield Place(key, value, _absolute_problem(value, policy, windows))
     for place in relative:
         if place.reason is None:
-            for path in _other_cases(place.path):
-                yield Place(place.key, path, _outside(path, policy, root), other_case=True)
+            for path in _other_cases(place.path, look.stat, look.listdir):
+                yield Place(place.key, path, other_case=True)
 
 
 def neighbours(locator: ParentLocator, folder: tuple[str, ...], policy: NamedPolicy) -> Iterator[Place]:
@@ -71,7 +83,7 @@ def neighbours(locator: ParentLocator, folder: tuple[str, ...], policy: NamedPol
         if path.startswith("/") or _DRIVE.match(path) or _URL.match(path):
             yield Place("relative_path", value, "not a relative path, not followed")
         elif policy == "inside" and folder_beside(folder, path)[:1] == ("..",):
-            yield Place("relative_path", path, _OUTSIDE)
+            yield Place("relative_path", path, OUTSIDE)
         else:
             yield Place("relative_path", path)
     for key, value in (("volume_path", locator.volume_path), ("absolute_win32_path", locator.absolute_win32_path)):
@@ -86,7 +98,7 @@ def folder_beside(folder: tuple[str, ...], path: str) -> tuple[str, ...]:
 
 
 def _relative(
-    value: str | None, child: str | None, policy: NamedPolicy, root: str | None, windows: bool
+    value: str | None, child: str | None, policy: NamedPolicy, inside: Beneath | None, windows: bool
 ) -> Iterator[Place]:
     """From the child's folder, as its path was given and with symbolic links resolved."""
     if value is None:
@@ -97,21 +109,12 @@ def _relative(
     elif child is None:
         yield Place("relative_path", value, "the child is a file object and has no folder")
     else:
-        folders = (os.path.dirname(os.path.abspath(child)), os.path.dirname(os.path.realpath(child)))
-        for folder in dict.fromkeys(folders):
+        resolve = os.path.realpath if inside is None else inside.realpath
+        files = (os.path.abspath(child), resolve(os.path.abspath(child)))
+        for folder in dict.fromkeys(map(os.path.dirname, files)):
             path = os.path.normpath(os.path.join(folder, *parts.split("/")))
-            yield Place("relative_path", path, _outside(path, policy, root))
-
-
-def _outside(path: str, policy: NamedPolicy, root: str | None) -> str | None:
-    if policy != "inside":
-        return None
-    try:
-        if root is not None and os.path.realpath(path).startswith(os.path.join(root, "")):
-            return None
-    except ValueError:
-        return "not a possible file name"
-    return _OUTSIDE
+            is_outside = policy == "inside" and (inside is None or path not in inside)
+            yield Place("relative_path", path, OUTSIDE if is_outside else None)
 
 
 def _absolute_problem(value: str, policy: NamedPolicy, windows: bool) -> str | None:
@@ -122,18 +125,21 @@ def _absolute_problem(value: str, policy: NamedPolicy, windows: bool) -> str | N
     return None if policy == "all" else 'an absolute path, followed only with parents="all"'
 
 
-def _other_cases(path: str) -> Iterator[str]:
+def _other_cases(path: str, stat: StatOf, listdir: ListDir) -> Iterator[str]:
     """What exists under a path that differs from `path` in case or in the form of its accents only; nothing if `path`
     itself exists. Each folder is looked into once a level, however many links lead to it, and few in all."""
     folder, missing = path, []
-    while not os.path.lexists(folder) and os.path.dirname(folder) != folder:
+    if path.count(os.sep) > _MAX_LEVELS:
+        return
+    while _identity(folder, stat) is None and os.path.dirname(folder) != folder:
         folder, name = os.path.split(folder)
         missing.append(_folded(name))
     found, left = [folder] if missing else [], _MAX_FOLDERS
     for name in reversed(missing):
-        folders = list(_distinct(found))[:left]
+        folders = list(_distinct(found, stat))[:left]
         left -= len(folders)
-        found = [os.path.join(above, entry) for above in folders for entry in _entries(above) if _folded(entry) == name]
+        entries = ((above, entry) for above in folders for entry in _entries(above, listdir))
+        found = [os.path.join(above, entry) for above, entry in entries if _folded(entry) == name]
     yield from found[:_MAX_FOLDERS]
 
 
@@ -142,21 +148,26 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
-def _distinct(folders: list[str]) -> Iterator[str]:
+def _distinct(folders: list[str], stat: StatOf) -> Iterator[str]:
     """The first of all paths that lead to the same folder."""
     seen = set()
     for folder in folders:
-        try:
-            identity = file_identity(os.stat(folder))
-        except OSError:
-            continue
-        if identity not in seen:
+        identity = _identity(folder, stat)
+        if identity is not None and identity not in seen:
             seen.add(identity)
             yield folder
 
 
-def _entries(folder: str) -> list[str]:
+def _identity(path: str, stat: StatOf) -> Hashable:
+    """Of what is there; None where nothing is."""
     try:
-        return sorted(os.listdir(folder))
+        return file_identity(stat(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _entries(folder: str, listdir: ListDir) -> list[str]:
+    try:
+        return sorted(listdir(folder))
     except OSError:
         return []

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .descriptors import (
+    StatOf,
     data_ranges,
     file_identity,
     file_state,
@@ -36,11 +37,14 @@ class DescriptorSource(Source):
 
     _is_closed = False
 
-    def __init__(self, fd: int, name: str, *, path: str | None = None, owner: Any = None) -> None:
+    def __init__(
+        self, fd: int, name: str, *, path: str | None = None, owner: Any = None, stat_of: StatOf = os.stat
+    ) -> None:
         """The source closes `fd`. An `owner` is the file object of `io` that it is a duplicate of: once that is closed,
-        nothing is read."""
+        nothing is read. What has the path later, `stat_of` says."""
         self.fd = fd
         self.name, self.path = name, path
+        self._stat_of = stat_of
         self._owner = owner
         try:
             self.identity = file_identity(os.fstat(fd))
@@ -77,7 +81,7 @@ class DescriptorSource(Source):
 
     def stamp(self) -> Hashable:
         self._check_open()
-        return file_state(os.fstat(self.fd)), path_identity(self.path)
+        return file_state(os.fstat(self.fd)), path_identity(self.path, self._stat_of)
 
     def writer_lock(self) -> str:
         self._check_open()

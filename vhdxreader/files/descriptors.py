@@ -10,9 +10,16 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Hashable, Iterator
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
+StatOf: TypeAlias = Callable[[str], os.stat_result]
+
+# What Linux shows as files, whose reading may wait, take something away or do something to a device.
+_KERNEL_FILES = (
+    "autofs binder binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts efivarfs functionfs fusectl mqueue nfsd nsfs"
+    " openpromfs proc pstore resctrl rpc_pipefs securityfs selinuxfs smackfs spufs sysfs tracefs xenfs"
+)
 
 
 def file_identity(status: os.stat_result) -> tuple[int, int]:
@@ -23,9 +30,23 @@ def file_identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def check_regular(status: os.stat_result) -> None:
-    """`OSError` unless it is a regular file."""
-    if not stat.S_ISREG(status.st_mode):
+    """`OSError` unless it is a regular file; what the kernel makes up when it is read, as below /proc and /sys, is
+    none."""
+    if not stat.S_ISREG(status.st_mode) or _is_made_up(status.st_dev):
         raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _is_made_up(device: int) -> bool:
+    """By what Linux says is mounted; elsewhere, and where it does not say, nothing is known to be."""
+    if os.name != "posix" or os.major(device) != 0:  # these have no device
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            rows = [line.split() for line in mounts]
+    except OSError:
+        return False
+    return any(row[2] == number and row[row.index("-") + 1] in _KERNEL_FILES.split() for row in rows)
 
 
 def file_state(status: os.stat_result) -> Hashable:
@@ -33,12 +54,12 @@ def file_state(status: os.stat_result) -> Hashable:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def path_identity(path: str | None) -> Hashable:
+def path_identity(path: str | None, stat_of: StatOf = os.stat) -> Hashable:
     """The file that has the path by now; None where none has. A path that is not absolute may mean another folder."""
     if path is None or not os.path.isabs(path):
         return None
     try:
-        return file_identity(os.stat(path))
+        return file_identity(stat_of(path))
     except OSError:
         return None
 

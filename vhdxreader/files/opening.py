@@ -10,10 +10,11 @@ import io
 import os
 import re
 import stat
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
 from .descriptor_source import DescriptorSource
-from .descriptors import check_regular, seekable_size
+from .descriptors import StatOf, check_regular, seekable_size
 from .file_object_source import FileObjectSource, is_file
 from .source import Source
 
@@ -23,9 +24,9 @@ PathOrFile: TypeAlias = "AnyPath | BinaryFile | Source | RemotePath"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")  # a scheme of one letter is a drive
 
 # A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
-_OPEN_FLAGS = os.O_RDONLY
+OPEN_FLAGS = os.O_RDONLY
 for _flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
-    _OPEN_FLAGS |= getattr(os, _flag, 0)
+    OPEN_FLAGS |= getattr(os, _flag, 0)
 
 _SHARING_VIOLATION = 32  # of Windows; a share that Linux has mounted gives EBUSY or ETXTBSY
 _HELD = (
@@ -113,6 +114,11 @@ def open_regular(path: AnyPath) -> Source:
     return _open_path(path, only_regular=True)
 
 
+def adopt_regular(open_it: Callable[[], int], path: str, stat_of: StatOf) -> Source:
+    """As `open_regular`, of what `open_it` gives a descriptor of; what has the path later, `stat_of` says."""
+    return _adopt(open_it, path, only_regular=True, stat_of=stat_of)
+
+
 def name_of(file: object) -> str:
     """What to call a file object in messages."""
     return str(getattr(file, "name", None) or f"<{type(file).__name__}>")
@@ -125,17 +131,19 @@ def _borrow(file: Any) -> Source:
 
 
 def _open_path(path: AnyPath, *, only_regular: bool = False) -> Source:
+    return _adopt(lambda: os.open(path, OPEN_FLAGS), os.fsdecode(path), only_regular=only_regular)
+
+
+def _adopt(open_it: Callable[[], int], name: str, *, only_regular: bool, stat_of: StatOf = os.stat) -> Source:
     try:
-        return _open_file(path, only_regular=only_regular)
+        return _source_over(open_it(), name, only_regular=only_regular, stat_of=stat_of)
     except OSError as error:
         if getattr(error, "winerror", None) == _SHARING_VIOLATION or error.errno in (errno.EBUSY, errno.ETXTBSY):
-            raise OSError(error.errno, f"{error.strerror}; {_HELD}", os.fsdecode(path)) from error
+            raise OSError(error.errno, f"{error.strerror}; {_HELD}", name) from error
         raise
 
 
-def _open_file(path: AnyPath, *, only_regular: bool) -> Source:
-    name = os.fsdecode(path)
-    fd = os.open(path, _OPEN_FLAGS)
+def _source_over(fd: int, name: str, *, only_regular: bool, stat_of: StatOf) -> Source:
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
@@ -149,4 +157,4 @@ def _open_file(path: AnyPath, *, only_regular: bool) -> Source:
         raise
     if not hasattr(os, "preadv"):
         return FileObjectSource(io.FileIO(fd), name, path=name)
-    return DescriptorSource(fd, name, path=name)
+    return DescriptorSource(fd, name, path=name, stat_of=stat_of)

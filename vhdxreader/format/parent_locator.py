@@ -38,8 +38,8 @@ class ParentLocator:
     absolute_win32_path: str | None
 
     def accepts(self, data_write_guid: UUID) -> bool:
-        """Whether a file with this DataWriteGuid in its current header is the parent [2.6.2.6.3]."""
-        return data_write_guid in (self.linkage, self.linkage2)
+        """Whether a file with this DataWriteGuid in its current header is the parent [2.6.2.6.3]; nil is no file's."""
+        return data_write_guid != spec.NIL_GUID and data_write_guid in (self.linkage, self.linkage2)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -209,7 +209,7 @@ def _link(
 
 def _named_path(locator: ParentLocator, child: str) -> str:
     """Where the child says that its parent is; empty if it does not."""
-    place = next(places(locator, child, _POLICY, None), None)
+    place = next(places(locator, child, _POLICY), None)
     return os.path.realpath(place.path) if place and place.key == "relative_path" and place.reason is None else ""
 
 
