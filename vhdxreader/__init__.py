@@ -48,7 +48,8 @@ from .format.structure_copies import Copy
 from .plain_values import plain
 
 _LATER = {
-    "tools.survey": ["SURVEY_KEYS", "SurveyTask", "forest_of", "stamp_of", "survey", "survey_image"],
+    "tools.survey": ["SurveyProgress", "forest_of", "survey"],
+    "tools.survey_record": ["SURVEY_KEYS", "SurveyTask", "stamp_of", "survey_image"],
     "disk.folder_search": ["find_images"],
     "files.writing": ["WholeFile"],
     "format.log_summary": ["LogHandling", "LogStatus", "LogSummary"],
@@ -92,7 +93,8 @@ if TYPE_CHECKING:
     from .tools.shared_blocks import shared_blocks
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
     from .tools.steady import steady
-    from .tools.survey import SURVEY_KEYS, SurveyTask, forest_of, stamp_of, survey, survey_image
+    from .tools.survey import SurveyProgress, forest_of, survey
+    from .tools.survey_record import SURVEY_KEYS, SurveyTask, stamp_of, survey_image
 
     __version__: str
 
@@ -155,6 +157,7 @@ __all__ = [
     "Severity",
     "Skeleton",
     "Source",
+    "SurveyProgress",
     "SurveyTask",
     "Tried",
     "TruncatedImageError",

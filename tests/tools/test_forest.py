@@ -9,7 +9,8 @@ import pytest
 from builder import MB, Locator, differencing, dynamic, full
 
 from vhdxreader.disk.folder_search import MAX_DEPTH, find_images
-from vhdxreader.tools.forest import ParentState, chain_forest
+from vhdxreader.format.parent_locator import ParentLocator
+from vhdxreader.tools.forest import ForestMember, ParentState, chain_forest, lexical_place, link_members
 
 BASE = dynamic(4 * MB, {0: full()}, name="base")
 ONE = differencing(4 * MB, {1: full()}, parent=BASE, parent_path="base.vhdx", name="one")
@@ -60,6 +61,28 @@ def test_two_files_that_could_be_the_parent(tmp_path):
     node = chain_forest([tmp_path]).nodes[str(tmp_path / "one.avhdx")]
     assert (node.link, os.path.basename(node.parent.filename)) == (ParentState.DOUBLED, "base.vhdx")
     assert [os.path.basename(one.filename) for one in node.candidates] == ["aaa.vhdx", "base.vhdx"]
+
+
+def test_a_thousand_copies_take_a_thousand_steps():
+    guid = uuid.UUID(int=1)
+    locator = ParentLocator((), guid, None, "base.vhdx", None, None)
+    copies = [ForestMember(f"/{n}/base.vhdx", data_write_guid=guid) for n in range(3000)]
+    children = [ForestMember(f"/{n}/one.avhdx", data_write_guid=uuid.UUID(int=9), locator=locator) for n in range(3000)]
+    forest = link_members([*copies, *children], lexical_place)
+    node = forest.nodes["/2999/one.avhdx"]
+    assert (node.link, node.candidate_count) == (ParentState.DOUBLED, 3000)
+    assert node.parent.filename == "/2999/base.vhdx"
+    assert sum(len(node.candidates) for node in forest.nodes.values()) == 3000 * 16
+
+
+def test_places_by_names_alone():
+    locator = ParentLocator((), uuid.UUID(int=1), None, r"..\vm\base.vhdx", None, None)
+    for child, parent in (
+        ("https://host/a/one.avhdx", "https://host/vm/base.vhdx"),
+        ("C:\\a\\one.avhdx", "C:\\vm\\base.vhdx"),
+        ("a/one.avhdx", "vm/base.vhdx"),
+    ):
+        assert lexical_place(child, locator) == lexical_place(parent, None)
 
 
 def test_links_in_a_circle_end(tmp_path):

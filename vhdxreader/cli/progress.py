@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
-Report = Callable[[int, int], None]  # how much is done, and of how much
+
+
+class Report(Protocol):
+    """Told how much is done and of how much, and perhaps what else is to be said."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None: ...
+
 
 _PATIENCE = 1.0  # seconds without a bar
 
@@ -59,13 +65,13 @@ class _LateBar:
         self._begin = time.monotonic() + patience
         self._bar: Progress | None = None
 
-    def report(self, done: int, total: int) -> None:
+    def report(self, done: int, total: int, note: str = "", /) -> None:
         if self._bar is None:
             if time.monotonic() < self._begin:
                 return
             self._bar = _bar(self._what, self._unit)
             self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        self._bar.update(self._bar.task_ids[0], completed=done, total=total, note=note)
 
     def stop(self) -> None:
         if self._bar is not None:
@@ -82,12 +88,13 @@ def _bar(what: str, unit: str) -> Progress:
 
         def render(self, task: Task) -> Text:
             if unit != "bytes":
-                return Text(f"{int(task.completed)} of {int(task.total or 0)} {unit}")
+                rate = f", {task.speed:.3g}/s" if task.speed else ""
+                return Text(f"{int(task.completed)} of {int(task.total or 0)} {unit}{rate}{task.fields['note']}")
             rate = f", {short_size(int(task.speed))}/s" if task.speed else ""
             return Text(f"{short_size(int(task.completed))} of {short_size(int(task.total or 0))}{rate}")
 
     console = Console(stderr=True, no_color=not color_is_wanted(sys.stderr))
     columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), Amount(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True)
-    bar.add_task(what, total=None)
+    bar.add_task(what, total=None, note="")
     return bar

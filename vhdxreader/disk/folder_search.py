@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from .parent_search import SEARCH_KEY, Place
 MAX_DEPTH = 16
 """How many folders deep images are looked for, unless the caller says otherwise."""
 
+_IMAGE_NAMES = (".vhdx", ".avhdx")
 _MAX_IMAGES = 100_000  # that a search for parents looks at
 
 
@@ -48,11 +49,12 @@ class FolderSearch:
         return found
 
 
-def find_images(path: str, depth: int = MAX_DEPTH) -> Iterator[str]:
+def find_images(path: str, depth: int = MAX_DEPTH, onerror: Callable[[OSError], object] | None = None) -> Iterator[str]:
     """The file itself, or the images in a folder and at most `depth` folders below, sorted by name.
 
-    In a folder all regular files count that begin with the signature, whatever they are called. Raises `OSError` for a
-    path that is not there, or a folder that cannot be listed; those below are passed over.
+    In a folder all regular files count that begin with the signature, whatever they are called, and those that cannot
+    be opened but are called as images are. Raises `OSError` for a path that is not there, or a folder that cannot be
+    listed; those below are passed over, and the error is given to `onerror`, as by `os.walk`.
     """
     if not os.path.isdir(path):
         os.stat(path)
@@ -63,16 +65,23 @@ def find_images(path: str, depth: int = MAX_DEPTH) -> Iterator[str]:
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
             if depth > 0:
-                yield from _in_folder(entry.path, depth - 1)
+                yield from _in_folder(entry.path, depth - 1, onerror)
         elif entry.is_file(follow_symlinks=False) and _looks_like_one(entry.path):
             yield entry.path
 
 
-def _in_folder(path: str, depth: int) -> Iterator[str]:
+def has_image_name(path: str) -> bool:
+    """Whether a file is called as Windows calls images of virtual disks."""
+    return path.lower().endswith(_IMAGE_NAMES)
+
+
+def _in_folder(path: str, depth: int, onerror: Callable[[OSError], object] | None) -> Iterator[str]:
     try:
-        yield from find_images(path, depth)
-    except OSError:  # gone meanwhile, or not for us: the other folders can be looked at
-        return
+        yield from find_images(path, depth, onerror)
+    except OSError as error:  # gone meanwhile, or not for us: the other folders can be looked at
+        error.filename = error.filename or path
+        if onerror is not None:
+            onerror(error)
 
 
 def _looks_like_one(path: str) -> bool:
@@ -80,7 +89,7 @@ def _looks_like_one(path: str) -> bool:
         with open_regular(path) as source:
             return headers.is_vhdx(source)
     except OSError:
-        return False
+        return has_image_name(path)
 
 
 def _data_write_guid(path: str) -> UUID | None:

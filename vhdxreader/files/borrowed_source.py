@@ -16,7 +16,7 @@ class BorrowedSource(Source):
 
     def __init__(self, base: Source) -> None:
         self.name, self.path, self.size, self.identity = base.name, base.path, base.size, base.identity
-        self.is_remote = base.is_remote
+        self.is_remote, self.version = base.is_remote, base.version
         self._base = base
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:

@@ -22,6 +22,7 @@ AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 PathOrFile: TypeAlias = "AnyPath | BinaryFile | Source | RemotePath"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")  # a scheme of one letter is a drive
+_SECRETS = re.compile(r"(?<=://)[^/@:]*(:[^/@]*)?@|[?#][^:]*(?=$|::)")
 
 # A pipe must not hang the opening; the flag does nothing to regular files. Not every flag exists everywhere.
 OPEN_FLAGS = os.O_RDONLY
@@ -87,6 +88,11 @@ def open_source(file: PathOrFile) -> Source:
 def is_url(file: object) -> bool:
     """Whether it is a URL, and no path that exists."""
     return isinstance(file, str) and _URL.match(file) is not None and not os.path.lexists(file)
+
+
+def without_secrets(file: str) -> str:
+    """A URL without what may be a secret, password and query; a path as it is."""
+    return _SECRETS.sub("", file) if _URL.match(file) and not os.path.lexists(file) else file
 
 
 def _has_file_system(file: object) -> bool:

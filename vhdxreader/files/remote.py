@@ -7,19 +7,18 @@ these is opened; needs `pip install vhdxreader[remote]`.
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from .. import spec
+from .opening import without_secrets
 from .planned_reads import Part, PlannedReads, Range
 from .source import Source
 from .transport import FileSystemTransport, Transport
 
 _HEAD_SIZE = 320 * spec.KB  # identifier, headers and region tables
-_SECRETS = re.compile(r"(?<=://)[^/@:]*(:[^/@]*)?@|[?#][^:]*(?=$|::)")
 
 
 class RemoteSource(Source):
@@ -35,6 +34,7 @@ class RemoteSource(Source):
         self._system, self._path = system, path
         self._transport = _transport(system, path, name, same_origin)
         self.size = self._transport.size
+        self.version = None if self._transport.version is None else str(self._transport.version)
         self._reads: PlannedReads | None = PlannedReads(self._transport.get, self.size)
         self._reads.put(getattr(self._transport, "head", b""))
         self._reads.will_read([(0, _HEAD_SIZE)])
@@ -66,7 +66,7 @@ class RemoteSource(Source):
 
     def neighbour(self, relative: str) -> Source | None:
         path = _joined(self._system, self._path, relative)
-        return RemoteSource(self._system, path, _shown(self._system.unstrip_protocol(path)), same_origin=True)
+        return RemoteSource(self._system, path, without_secrets(self._system.unstrip_protocol(path)), same_origin=True)
 
     def close(self) -> None:
         reads, self._reads = self._reads, None
@@ -91,16 +91,16 @@ def locate_url(url: str) -> tuple[Any, str]:
         system, path = url_to_fs(url)
     except ImportError as error:
         message = f"URLs need more packages: pip install 'vhdxreader[remote]' ({error})"
-        raise OSError(errno.EPROTONOSUPPORT, message, _shown(url)) from error
+        raise OSError(errno.EPROTONOSUPPORT, message, without_secrets(url)) from error
     except ValueError as error:
-        raise OSError(errno.EPROTONOSUPPORT, str(error), _shown(url)) from error
+        raise OSError(errno.EPROTONOSUPPORT, str(error), without_secrets(url)) from error
     return system, path
 
 
 def open_remote(system: Any, path: str, url: str | None = None) -> Source:
     """A source over the file `path` of a file system of fsspec; `url` is how the caller calls it."""
     path = system._strip_protocol(path)  # noqa: SLF001  # there is no other way to what the system itself calls it
-    return RemoteSource(system, path, _shown(url or system.unstrip_protocol(path)))
+    return RemoteSource(system, path, without_secrets(url or system.unstrip_protocol(path)))
 
 
 def _transport(system: Any, path: str, name: str, same_origin: bool) -> Transport:
@@ -109,11 +109,6 @@ def _transport(system: Any, path: str, name: str, same_origin: bool) -> Transpor
 
         return HttpTransport(system, path, name, _HEAD_SIZE, same_origin=same_origin)
     return FileSystemTransport(system, path, name)
-
-
-def _shown(url: str) -> str:
-    """A URL without what may be a secret: password and query."""
-    return _SECRETS.sub("", url)
 
 
 def _joined(system: Any, path: str, relative: str) -> str:

@@ -55,6 +55,7 @@ class Source(Closing):
     path: str | None  # None where there is no path
     size: int
     is_remote: bool = False  # whether a read costs a round trip: few are best, and many at a time
+    version: str | None = None  # what its server tells versions of a remote file apart by, if it does
     identity: Hashable  # equal for two sources of one file, as far as can be told: `file_identity`, if it is one
 
     @abstractmethod

@@ -7,24 +7,33 @@ are read.
 from __future__ import annotations
 
 import os
+import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
 from ..disk.folder_search import MAX_DEPTH, find_images
 from ..disk.parent_search import NamedPolicy, places
-from ..disk.structures import Structures, read_structures
+from ..disk.structures import read_structures
 from ..errors import Severity, VhdxError
-from ..files.opening import open_source
+from ..files.descriptors import file_identity
+from ..files.opening import is_url, open_source
+from ..files.source import Source
 from ..format.log_replay import LogMode
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
 from ..plain_values import plain
 
 _POLICY: NamedPolicy = "relative"
+_MAX_CANDIDATES = 16  # that a node names: of a thousand copies, each child would name all
+
+
+Place = Callable[[str, "ParentLocator | None"], str]
+"""Where a file is, or, with its locator, where it says that its parent is; empty if it does not."""
 
 
 class ParentState(StrEnum):
@@ -53,17 +62,21 @@ class ForestMember:
     virtual_disk_id: UUID | None = None
     locator: ParentLocator | None = None
     problem: str | None = None
+    identity: Hashable | None = None  # device and inode
+    block_size: int | None = None
+    allocated_blocks: int | None = None  # payload blocks with space in the file; only a check counts them
 
 
 @dataclass(frozen=True, slots=True)
 class ForestNode:
-    """A member and its place in the forest: `candidates` are all that have the parent's DataWriteGuid. `newest` is the
-    leaf of its tree that was written last."""
+    """A member and its place in the forest: `candidates` are the first 16 of the `candidate_count` others that have the
+    parent's DataWriteGuid. `newest` is the leaf of its tree that was written last."""
 
     member: ForestMember
     link: ParentState
     parent: ForestMember | None
     candidates: tuple[ForestMember, ...]
+    candidate_count: int
     children: tuple[ForestMember, ...]
     newest: bool
 
@@ -83,6 +96,7 @@ class ForestNode:
             "parent_state": str(self.link),
             "parent_linkage_guid": None if locator is None else plain(locator.linkage),
             "candidates": [plain(one.filename) for one in self.candidates],
+            "candidate_count": self.candidate_count,
             "children": [plain(one.filename) for one in self.children],
             "newest": self.newest,
             "problem": plain(_problem(member)),
@@ -137,32 +151,49 @@ def _problem(member: ForestMember) -> VhdxError | None:
 
 def read_member(path: str) -> ForestMember:
     """What an image says of itself and of its parent."""
+    member = ForestMember(path)
     try:
-        status = os.stat(path)
-        source = open_source(path)
+        if not is_url(path):
+            status = os.stat(path)
+            identity = file_identity(status)
+            member = replace(member, modified=status.st_mtime, file_size=status.st_size, identity=identity)
+        with open_source(path) as source:
+            found = member_of(source, path)
     except OSError as error:
-        return ForestMember(path, problem=error.strerror or str(error))
-    try:
-        findings = Findings(strict=False, keep=1)
-        found = read_structures(source, findings, LogMode.REPLAY)
-        if not found.is_vhdx:
-            return ForestMember(path, status.st_mtime, status.st_size, problem="it is no VHDX file")
-        problem = next((finding.message for finding in findings if finding.severity is Severity.ERROR), None)
-        return _member(path, status, found, problem)
-    except OSError as error:
-        return ForestMember(path, status.st_mtime, status.st_size, problem=error.strerror or str(error))
-    finally:
-        source.close()
+        return replace(member, problem=error.strerror or str(error))
+    return replace(found, modified=member.modified, identity=member.identity)
 
 
-def link_members(members: Sequence[ForestMember]) -> Forest:
-    """The forest of these members."""
+def member_of(source: Source, path: str) -> ForestMember:
+    """What an image says of itself and of its parent; `OSError` where it cannot be read."""
+    findings = Findings(strict=False, keep=1)
+    found = read_structures(source, findings, LogMode.REPLAY)
+    if not found.is_vhdx:
+        return ForestMember(path, file_size=source.size, problem="it is no VHDX file")
+    header, metadata = found.header, found.metadata
+    return ForestMember(
+        path,
+        file_size=source.size,
+        disk_type=None if metadata is None else metadata.disk_type,
+        virtual_size=None if metadata is None else metadata.virtual_disk_size,
+        dirty=None if header is None else header.has_log,
+        data_write_guid=None if header is None else header.data_write_guid,
+        virtual_disk_id=None if metadata is None else metadata.virtual_disk_id,
+        locator=found.parent_locator,
+        problem=next((finding.message for finding in findings if finding.severity is Severity.ERROR), None),
+        block_size=None if metadata is None else metadata.block_size,
+    )
+
+
+def link_members(members: Sequence[ForestMember], place: Place | None = None) -> Forest:
+    """The forest of these members. `place` says how places are compared, by paths of this system unless it is given."""
+    place = place or _real_place
     by_guid: dict[UUID, list[ForestMember]] = defaultdict(list)
-    by_path = {os.path.realpath(member.filename): member for member in members}
+    by_place = {place(member.filename, None): member for member in members}
     for member in members:
         if member.data_write_guid is not None:
             by_guid[member.data_write_guid].append(member)
-    links = {member.filename: _link(member, by_guid, by_path) for member in members}
+    links = {member.filename: _link(member, by_guid, by_place, place) for member in members}
     children: dict[str, list[ForestMember]] = defaultdict(list)
     for member in members:
         parent = links[member.filename][1]
@@ -175,42 +206,45 @@ def link_members(members: Sequence[ForestMember]) -> Forest:
     return _with_newest(Forest(nodes))
 
 
-def _member(path: str, status: os.stat_result, found: Structures, problem: str | None) -> ForestMember:
-    header, metadata = found.header, found.metadata
-    return ForestMember(
-        path,
-        status.st_mtime,
-        status.st_size,
-        None if metadata is None else metadata.disk_type,
-        None if metadata is None else metadata.virtual_disk_size,
-        None if header is None else header.has_log,
-        None if header is None else header.data_write_guid,
-        None if metadata is None else metadata.virtual_disk_id,
-        found.parent_locator,
-        problem,
-    )
+def lexical_place(filename: str, locator: ParentLocator | None) -> str:
+    """As `Place`, by names alone: the files may be on another machine, and of another system."""
+    name = filename.replace("\\", "/")
+    if locator is None:
+        return posixpath.normpath(name)
+    if locator.relative_path is None:
+        return ""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), locator.relative_path.replace("\\", "/")))
+
+
+def _real_place(filename: str, locator: ParentLocator | None) -> str:
+    if is_url(filename):
+        return lexical_place(filename, locator)
+    if locator is None:
+        return os.path.realpath(filename)
+    found = next(places(locator, filename, _POLICY), None)
+    return os.path.realpath(found.path) if found and found.key == "relative_path" and found.reason is None else ""
 
 
 def _link(
-    member: ForestMember, by_guid: dict[UUID, list[ForestMember]], by_path: dict[str, ForestMember]
-) -> tuple[ParentState, ForestMember | None, tuple[ForestMember, ...]]:
-    """What is known of the parent, which member it is, and which could be it."""
+    member: ForestMember,
+    by_guid: Mapping[UUID, Sequence[ForestMember]],
+    by_place: Mapping[str, ForestMember],
+    place: Place,
+) -> tuple[ParentState, ForestMember | None, tuple[ForestMember, ...], int]:
+    """What is known of the parent, which member it is, and which could be it: some, and how many."""
     if member.locator is None:
         known = member.disk_type is not None and member.disk_type != "differencing"
-        return (ParentState.NONE if known else ParentState.UNKNOWN), None, ()
-    named = by_path.get(_named_path(member.locator, member.filename))
+        return (ParentState.NONE if known else ParentState.UNKNOWN), None, (), 0
+    named = by_place.get(place(member.filename, member.locator))
     linkages = dict.fromkeys(guid for guid in (member.locator.linkage, member.locator.linkage2) if guid is not None)
-    candidates = tuple(one for guid in linkages for one in by_guid.get(guid, ()) if one is not member)
-    if not candidates:
-        return (ParentState.MISSING if named is None else ParentState.CHANGED), None, ()
-    parent = named if named in candidates else candidates[0]
-    return (ParentState.FOUND if len(candidates) == 1 else ParentState.DOUBLED), parent, candidates
-
-
-def _named_path(locator: ParentLocator, child: str) -> str:
-    """Where the child says that its parent is; empty if it does not."""
-    place = next(places(locator, child, _POLICY), None)
-    return os.path.realpath(place.path) if place and place.key == "relative_path" and place.reason is None else ""
+    count = sum(len(by_guid.get(guid, ())) for guid in linkages) - (member.data_write_guid in linkages)
+    if not count:
+        return (ParentState.MISSING if named is None else ParentState.CHANGED), None, (), 0
+    others = (one for one in chain.from_iterable(by_guid.get(guid, ()) for guid in linkages) if one is not member)
+    candidates = tuple(islice(others, _MAX_CANDIDATES))
+    is_right = named is not None and named is not member and named.data_write_guid in linkages
+    parent = named if is_right else candidates[0]
+    return (ParentState.FOUND if count == 1 else ParentState.DOUBLED), parent, candidates, count
 
 
 def _with_newest(forest: Forest) -> Forest:
