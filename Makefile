@@ -21,8 +21,8 @@ $(READY): pyproject.toml $(PARSER_INPUTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-demo: setup  ## read an image: make demo IMAGE=disk.vhdx, or without it one that is made for it
-	@$(BIN)/python examples/demo.py $${IMAGE:+"$$IMAGE"}
+demo: setup  ## read an image: make demo IMAGE=disk.vhdx, or without it one that is made, and with KEEP=disk.vhdx kept
+	@$(BIN)/python examples/demo.py $${KEEP:+--keep "$$KEEP"} $${IMAGE:+"$$IMAGE"}
 
 test: setup  ## the tests
 	$(BIN)/python -m pytest

@@ -1,13 +1,15 @@
 """The main job on one image: what it is, what is where, its partition table, every byte of it.
 
-    python examples/demo.py [IMAGE]
+    python examples/demo.py [IMAGE | --keep FILE]
 
 Without IMAGE it makes a small one with the tests' independent builder, and compares every byte with what was asked of
-the builder. With IMAGE it compares with qemu-img, where that is installed and can read the image.
+the builder; --keep leaves it as FILE, to try things on. With IMAGE it compares with qemu-img, where that is installed
+and can read the image.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import struct
@@ -24,14 +26,19 @@ MB = 1 << 20
 
 def main() -> int:
     """Run the demonstration; 0 if what was compared is equal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("image", nargs="?", type=Path, metavar="IMAGE")
+    choice.add_argument("--keep", type=Path, metavar="FILE", help="leave the image that is made as FILE")
+    wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if len(sys.argv) > 1:
-            return show(Path(sys.argv[1]), None, Path(folder))
-        path, expected = make_image(Path(folder))
+        if wanted.image is not None:
+            return show(wanted.image, None, Path(folder))
+        path, expected = make_image(wanted.keep or Path(folder) / "demo.vhdx")
         return show(path, expected, Path(folder))
 
 
-def make_image(folder: Path) -> tuple[Path, bytes]:
+def make_image(path: Path) -> tuple[Path, bytes]:
     """A 16 MiB dynamic disk with a partition table, recognisable data, absent and zero blocks; and its bytes."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     from builder import dynamic, full, zeroed
@@ -43,7 +50,7 @@ def make_image(folder: Path) -> tuple[Path, bytes]:
         16 * MB,
         blocks={0: full(boot), 1: full(b"first partition, first sector"), 2: zeroed(), 8: full(b"second partition")},
     )
-    return image.save(folder / "demo.vhdx"), image.expected()
+    return image.save(path), image.expected()
 
 
 def show(path: Path, expected: bytes | None, folder: Path) -> int:
@@ -53,7 +60,7 @@ def show(path: Path, expected: bytes | None, folder: Path) -> int:
         return code
     with vhdxreader.open(path) as disk:
         show_extents(disk)
-        show_partitions(disk.pread(512, 0))
+        show_partitions(disk)
         digest = hashlib.file_digest(disk, "sha256").hexdigest()
         print(f"SHA-256 of all {disk.size} bytes: {digest}")
     if expected is not None:
@@ -76,16 +83,12 @@ def show_extents(disk: vhdxreader.VirtualDisk) -> None:
     print("  in all: " + ", ".join(f"{size} bytes {kind}" for kind, size in sizes.items()))
 
 
-def show_partitions(sector: bytes) -> None:
-    """The entries of a master boot record."""
-    if sector[510:512] != b"\x55\xaa":
-        print("No partition table in the first sector")
-        return
-    print("Partitions in the master boot record:")
-    for at in range(446, 510, 16):
-        active, kind, first, count = struct.unpack("<B3xB3xII", sector[at : at + 16])
-        if kind:
-            print(f"  type {kind:#04x}, sectors {first} to {first + count - 1}{', active' if active & 0x80 else ''}")
+def show_partitions(disk: vhdxreader.VirtualDisk) -> None:
+    """The partition table."""
+    table = disk.partitions()
+    print(f"Partition table: {table.scheme}")
+    for part in table.partitions:
+        print(f"  {part.number}: {part.length} bytes at {part.disk_offset:#x}, {part.type_name or part.type}")
 
 
 def compare_with_qemu(path: Path, digest: str, folder: Path) -> int:
