@@ -392,6 +392,13 @@ SCHEMAS: dict[str, Schema] = {
         file_size=number("Bytes of it."),
         last_structure=text("The structure with which it ends."),
     ),
+    "report": command(
+        "report",
+        "What was written: `vhdxreader report --json`.",
+        DEFS,
+        filename=_FILENAME,
+        target=text("The page that was written."),
+    ),
     "images": command(
         "images",
         "The answers for several images, each as for one: `--json` with more than one IMAGE.",

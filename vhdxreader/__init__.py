@@ -45,7 +45,7 @@ from .format.metadata import DiskType, Metadata, MetadataItem
 from .format.parent_locator import ParentLocator
 from .format.region_table import Region, RegionTable
 from .format.structure_copies import Copy
-from .plain_values import plain
+from .plain_values import plain, printable, short_size
 
 _LATER = {
     "tools.survey": ["SurveyProgress", "forest_of", "survey"],
@@ -56,6 +56,7 @@ _LATER = {
     "disk.partition_stream": ["PartitionStream"],
     "disk.replay_changes": ["LogChanges"],
     "disk.partitions": ["Partition", "PartitionTable"],
+    "tools.allocation": ["DiskCell", "FileCell", "disk_cells", "file_cells", "total_parts"],
     "tools.check": ["Report", "check"],
     "tools.compare": ["Comparison", "DifferingRange", "compare"],
     "tools.convert": ["convert"],
@@ -67,6 +68,7 @@ _LATER = {
     "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
     "tools.measure": ["FileUse", "Measurement", "measure"],
+    "tools.report.page": ["report_page", "write_report"],
     "tools.steady": ["steady"],
     "tools.shared_blocks": ["shared_blocks"],
     "tools.skeleton": ["Skeleton", "lacks_payload", "write_skeleton"],
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from .disk.replay_changes import LogChanges
     from .files.writing import WholeFile
     from .format.log_summary import LogHandling, LogStatus, LogSummary
+    from .tools.allocation import DiskCell, FileCell, disk_cells, file_cells, total_parts
     from .tools.check import Report, check
     from .tools.compare import Comparison, DifferingRange, compare
     from .tools.convert import convert
@@ -90,6 +93,7 @@ if TYPE_CHECKING:
     from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest
     from .tools.log_listing import LogListing, LogUpdate, read_log
     from .tools.measure import FileUse, Measurement, measure
+    from .tools.report.page import report_page, write_report
     from .tools.shared_blocks import shared_blocks
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
     from .tools.steady import steady
@@ -112,11 +116,13 @@ __all__ = [
     "DamagedRange",
     "DifferingRange",
     "DirtyLogError",
+    "DiskCell",
     "DiskType",
     "Doubtful",
     "DumpNode",
     "ExaminedEntry",
     "Extent",
+    "FileCell",
     "FileRange",
     "FileUse",
     "Finding",
@@ -173,8 +179,10 @@ __all__ = [
     "convert",
     "copy_range",
     "digest_algorithms",
+    "disk_cells",
     "dump",
     "expected_digests",
+    "file_cells",
     "find_images",
     "forest_of",
     "hash_blocks",
@@ -189,14 +197,19 @@ __all__ = [
     "open_source",
     "parse_digest_list",
     "plain",
+    "printable",
     "problem_to_dict",
     "read_log",
+    "report_page",
     "shared_blocks",
+    "short_size",
     "stamp_of",
     "steady",
     "survey",
     "survey_image",
+    "total_parts",
     "unused_ranges",
+    "write_report",
     "write_skeleton",
 ]
 

@@ -41,3 +41,22 @@ def checksum_text(value: int | None) -> str | None:
 def decimal_text(value: int | None) -> str | None:
     """A number that may pass 2^53, which many readers of JSON cannot hold."""
     return None if value is None else str(value)
+
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def short_size(value: int) -> str:
+    """Bytes in the largest unit (a power of 1024), with up to two decimals."""
+    if value < 1024:
+        return f"{value} bytes"
+    power = min((value.bit_length() - 1) // 10, len(_UNITS) - 1)
+    number = f"{value / (1 << 10 * power):.2f}".rstrip("0").rstrip(".")
+    return f"{number} {_UNITS[power]}"
+
+
+def printable(text: str) -> str:
+    """Text that may come from an image, on one line and without what could steer a terminal: escaped as in Python."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -33,7 +33,8 @@ PUBLIC = {
     "files": "WholeFile",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
     " write_skeleton steady shared_blocks unused_ranges FileRange",
-    "findings": "plain problem_to_dict Finding Severity Tried",
+    "pictures": "disk_cells DiskCell file_cells FileCell total_parts report_page write_report",
+    "findings": "plain printable short_size problem_to_dict Finding Severity Tried",
     "errors": "VhdxError NotVhdxError CorruptImageError TruncatedImageError UnreadableError UnsupportedImageError"
     " DirtyLogError ImageChangedError ParentError ParentMismatchError ParentNotFoundError ParentPermissionError",
 }

@@ -32,6 +32,7 @@ _COMMANDS = (
     "measure",
     "mount",
     "partitions",
+    "report",
     "serve",
     "skeleton",
     "survey",

@@ -48,18 +48,28 @@ class _MapCommand(click.Command):
 @click.option("--qemu", is_flag=True, help="As --json=qemu: an array with exactly the keys of qemu-img map.")
 @click.option("--chain/--own", default=True, help="Of the whole chain, or of IMAGE alone: what it changed.  [--chain]")
 @click.option("--unused", is_flag=True, help="Instead, the ranges of IMAGE's file that no block reads, for carving.")
-def command(image: str, qemu: bool, chain: bool, unused: bool, **how: Any) -> int:
+@click.option("--plot", is_flag=True, help="Instead, two pictures of characters: the disk, and IMAGE's file.")
+def command(image: str, qemu: bool, chain: bool, unused: bool, plot: bool, **how: Any) -> int:
     """Show where each part of the virtual disk in IMAGE comes from.
 
     Parts are data, zero, absent (in no file: zeros, or in a parent that is not open) or error (it cannot be read).
     Depth counts the files of the chain from IMAGE, which is 0. Exits with 2 if there is a part that cannot be read.
+
+    A picture is as wide as the terminal, whatever the disk's size, and each kind has a character of its own. There,
+    data of parents is the digit of their depth.
     """
+    if plot and (qemu or unused or asked_for_json() is not None):
+        raise click.UsageError("--plot is for people: it goes with none of --json, --jsonl, --qemu, --unused")
     if not chain or unused:
         how |= {"parent": None, "parents": None}
     with vhdxreader.open(image, **how) as disk:
         if unused:
             _give_unused(disk)
             return 0
+        if plot:
+            from .plot import print_plot
+
+            return 2 if print_plot(disk) else 0
         seen = _Seen(disk.extents(chain=chain))
         answer = asked_for_json()
         if qemu:

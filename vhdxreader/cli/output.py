@@ -12,32 +12,17 @@ from typing import TextIO
 
 import click
 
+import vhdxreader
 from vhdxreader import DamagedRange, Finding, Severity, VirtualDisk
 
 _MAX_LISTED = 1000  # lost ranges
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+short_size, printable = vhdxreader.short_size, vhdxreader.printable
 WORD_COLORS = {"error": "red", "warning": "yellow", "dirty": "yellow", "lost": "red"}
-
-
-def short_size(value: int) -> str:
-    """Bytes in the largest unit (a power of 1024), with up to two decimals."""
-    if value < 1024:
-        return f"{value} bytes"
-    power = min((value.bit_length() - 1) // 10, len(_UNITS) - 1)
-    number = f"{value / (1 << 10 * power):.2f}".rstrip("0").rstrip(".")
-    return f"{number} {_UNITS[power]}"
 
 
 def size(value: int) -> str:
     """Bytes, and in front of them the largest unit."""
     return short_size(value) if value < 1024 else f"{short_size(value)} ({value} bytes)"
-
-
-def printable(text: str) -> str:
-    """Text that may come from an image, on one line and without what could steer a terminal: escaped as in Python."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def terminal_width() -> int | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def chain_to_dict(chain: Chain) -> dict[str, Any]:
     """What `Chain.to_dict` gives."""
     return {
-        "images": [_member(depth, image) for depth, image in enumerate((*chain.opened, *chain.borrowed))],
+        "images": [member_to_dict(depth, image) for depth, image in enumerate((*chain.opened, *chain.borrowed))],
         "tried": [
             {"key": tried.key, "filename": plain(tried.place), "message": plain(tried.reason)}
             for tried in getattr(chain.error, "tried", ())
@@ -26,7 +26,8 @@ def chain_to_dict(chain: Chain) -> dict[str, Any]:
     }
 
 
-def _member(depth: int, image: VhdxImage) -> dict[str, Any]:
+def member_to_dict(depth: int, image: VhdxImage) -> dict[str, Any]:
+    """One file of a chain, `depth` files from the child."""
     locator, parent, matches = image.parent_locator, image.parent, None
     if locator is not None and parent is not None and locator.accepts(parent.header.data_write_guid):
         first = parent.header.data_write_guid == locator.linkage

@@ -112,6 +112,11 @@ class VhdxImage(Closing):
         """The image's path; None if it was opened as a file object."""
         return self._source.path
 
+    @property
+    def source(self) -> Source:
+        """The file's own bytes, as they are, without what the log's replay makes of them."""
+        return self._file
+
     def replace_map(self, address_map: AddressMap) -> None:
         """Read by another map of the same file from now on."""
         self.map = address_map

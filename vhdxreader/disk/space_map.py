@@ -43,6 +43,12 @@ class SpaceMap:
             if self._bits[number >> 3] >> (number & 7) & 1:
                 yield number * spec.MB
 
+    def count(self, start: int, end: int) -> int:
+        """How many bytes are taken from `start` up to `end`, in whole megabytes."""
+        first, last = start // spec.MB, min(-(-end // spec.MB), self._end)
+        bits = int.from_bytes(self._bits[first // 8 : (last + 7) // 8], "little") >> first % 8
+        return (bits & (1 << max(last - first, 0)) - 1).bit_count() * spec.MB
+
     def is_free(self, start: int, end: int) -> bool:
         """Whether none of the megabytes from `start` up to `end` is taken."""
         first, last = start // spec.MB, min(-(-end // spec.MB), self._end)

@@ -76,7 +76,7 @@ def hash_disk(
     Memory: two buffers of 4 MiB; of a remote disk twelve, as ten parts are read at a time. Raises `ValueError` for an
     algorithm that cannot be made here, and what a read raises.
     """
-    hashers = {name: _new(name) for name in names}
+    hashers = {name: new_hasher(name) for name in names}
     with ThreadPoolExecutor(max_workers=len(hashers) or 1) as pool:
         pending: list[Future[Any]] = []
         for offset, part in read_ahead(disk, steps(disk.size)) if is_remote(disk) else _in_turn(disk):
@@ -108,11 +108,15 @@ def _in_turn(disk: Readable) -> Iterator[tuple[int, memoryview]]:
 
 
 def hash_file(
-    file: PathOrFile, names: Sequence[str] = ("sha256",), *, progress: Progress | None = None
+    file: PathOrFile,
+    names: Sequence[str] = ("sha256",),
+    *,
+    length: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
-    """The digests of a file itself, as `hash_disk` makes those of a disk."""
+    """The digests of a file itself, or of its first `length` bytes, as `hash_disk` makes those of a disk."""
     with open_source(file) as source:
-        return hash_disk(_Whole(source), names, progress=progress)
+        return hash_disk(_Whole(source, length), names, progress=progress)
 
 
 def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest]:
@@ -120,7 +124,7 @@ def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest
 
     Memory: a few blocks, which can have 256 MiB, are hashed at once in steps of 4 MiB. Raises as `hash_disk`.
     """
-    _new(name)
+    new_hasher(name)
     threads = _REMOTE_THREADS if is_remote(disk) else _BLOCK_THREADS
     with ThreadPoolExecutor(max_workers=threads) as pool:
         pending: deque[BlockDigest | Future[BlockDigest]] = deque()
@@ -136,10 +140,10 @@ def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest
 
 
 class _Whole:
-    """All bytes of a source."""
+    """All bytes of a source, or the first ones."""
 
-    def __init__(self, source: Source) -> None:
-        self.size = source.size
+    def __init__(self, source: Source, length: int | None) -> None:
+        self.size = source.size if length is None else length
         self._source = source
 
     def preadinto(self, buffer: memoryview, offset: int, /) -> int:
@@ -168,7 +172,7 @@ def _blocks(disk: VirtualDisk) -> Iterator[tuple[int, int, bool]]:
 
 
 def _hash_block(disk: VirtualDisk, name: str, number: int, offset: int, length: int) -> BlockDigest:
-    hasher = _new(name)
+    hasher = new_hasher(name)
     buffer = memoryview(bytearray(min(_STEP, length)))
     for at in range(offset, offset + length, _STEP):
         part = buffer[: offset + length - at]
@@ -179,15 +183,15 @@ def _hash_block(disk: VirtualDisk, name: str, number: int, offset: int, length: 
 
 @lru_cache(maxsize=16)
 def _digest_of_zeros(name: str, length: int) -> str:
-    hasher, zeros = _new(name), memoryview(bytes(min(_STEP, length)))
+    hasher, zeros = new_hasher(name), memoryview(bytes(min(_STEP, length)))
     for at in range(0, length, _STEP):
         hasher.update(zeros[: length - at])
     digest: str = hasher.hexdigest()
     return digest
 
 
-def _new(name: str) -> Any:
-    """A hash object; `ValueError` where there is none of this name."""
+def new_hasher(name: str) -> Any:
+    """A hash object of hashlib's kind; `ValueError` where there is none of this name."""
     try:
         if name in _EXTRA:
             return getattr(import_module(_EXTRA[name]), name)()
@@ -200,7 +204,7 @@ def _new(name: str) -> Any:
 
 def _is_there(name: str) -> bool:
     try:
-        _new(name)
+        new_hasher(name)
     except ValueError:
         return False
     return True

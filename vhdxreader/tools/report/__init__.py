@@ -1,0 +1,1 @@
+"""Pages for people: HTML that needs nothing but itself, no script, no network."""

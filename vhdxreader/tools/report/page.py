@@ -1,0 +1,71 @@
+"""`report_page(file)`: all that can be seen of an image on one page, for whoever keeps it as evidence.
+
+In: a path or file object. Out: HTML.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing
+from typing import Any
+
+from ...disk.chain import Parents, Policy, open_chain
+from ...errors import VhdxError
+from ...files.opening import AnyPath, PathOrFile, open_source
+from ...files.source import Source
+from ...files.writing import WholeFile, write_all_at
+from ...format.log_replay import Log
+from ..digests import new_hasher
+from .facts import image_facts
+from .html import render
+
+
+def report_page(
+    file: PathOrFile,
+    *,
+    parent: Parents = None,
+    parents: Policy = "relative",
+    log: Log = "replay",
+    deep: bool = False,
+    digests: Sequence[str] = (),
+    progress: Callable[[int, int], object] | None = None,
+) -> str:
+    """One HTML page: what the image is, what is wrong with it and what that means, pictures of disk and file, the
+    chain, structures, partitions. It needs no script and no network, and has less than 2 MB, whatever the disk's size.
+
+    Works on images that `open` refuses. `file`, `parent`, `parents` and `log` are as in `open`, `deep` and `progress`
+    as in `check`; `digests` are algorithms of digests to make of each file of the chain, such as "sha256".
+
+    Raises `ImportError` without jinja2 (`pip install vhdxreader[report]`), `ValueError` for an algorithm that cannot be
+    made here, and `OSError` where the file cannot be opened.
+    """
+    for name in digests:
+        new_hasher(name)
+    how: dict[str, Any] = {"parent": parent, "parents": parents, "log": log}
+    return render("image.html", **image_facts(file, **how, deep=deep, digests=digests, progress=progress))
+
+
+def write_report(file: PathOrFile, target: AnyPath, *, overwrite: bool = False, **how: Any) -> None:
+    """Write the page that `report_page` makes with the same keywords to a file, which is there whole or not at all.
+
+    Raises what `report_page` does, `FileExistsError` where `target` is there and without `overwrite`, and
+    `shutil.SameFileError` where it is a file of the chain.
+    """
+    if not overwrite and os.path.lexists(target):  # before the work; what comes there meanwhile is not replaced, either
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
+    with open_source(file) as source:
+        page = report_page(file, **how)
+        with WholeFile(target, overwrite=overwrite, protected=_chain(file, source, how)) as output:
+            write_all_at(output.fd, memoryview(page.encode()), 0)
+
+
+def _chain(file: PathOrFile, source: Source, how: dict[str, Any]) -> set[Hashable]:
+    """The files that must not be replaced."""
+    try:
+        chain = open_chain(file, parent=how.get("parent"), parents=how.get("parents", "relative"), salvage=True)
+    except VhdxError:
+        return {source.identity}
+    with closing(chain):
+        return {source.identity} | {image.identity for image in (*chain.opened, *chain.borrowed)}
