@@ -8,7 +8,7 @@ PARSER_INPUTS := vhdx.ksy ksc/package-lock.json ksc/compile.js ksc/generate.py k
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types layers languages docs man rules schemas fuzz bench limits clean \
-	wheel conformance test-all test-sid test-wine test-foreign clean-root
+	wheel conformance test-all test-sid test-wine test-foreign clean-root release installs
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## *' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,15 @@ ARCH := s390x
 ROOMS := tests/files tests/format
 test-foreign: wheel  ## big-endian, or ARCH=i386: tests under qemu-user (needs root, debootstrap, qemu-user-static)
 	tests/platforms/debian.sh $(ARCH) bookworm $(ROOMS)
+
+RELEASE := dist/release
+release: setup  ## sdist, wheel, bill of materials and digests of what is committed, in RELEASE=dist/release
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[release]'
+	@rm -rf $(RELEASE)
+	$(BIN)/python packaging/release.py $(RELEASE)
+
+installs:  ## the release installed by every Python found, and what each extra adds (after make release)
+	$(BIN)/python packaging/installs.py $(RELEASE)
 
 clean-root:  ## what CI does, in a Debian with nothing but its base (needs root, debootstrap)
 	nice -n 10 tests/platforms/clean_root.sh

@@ -7,7 +7,12 @@ Standard library and setuptools only: extra requirements are not installed yet w
 
 from __future__ import annotations
 
+import gzip
+import io
+import os
 import shutil
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import generate
@@ -49,7 +54,28 @@ def build_editable(wheel_directory: str, config_settings: Any = None, metadata_d
 
 def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
     _generate()
-    return build_meta.build_sdist(sdist_directory, config_settings)
+    name = build_meta.build_sdist(sdist_directory, config_settings)
+    if epoch := os.environ.get("SOURCE_DATE_EPOCH"):  # which setuptools heeds for wheels, not for sdists
+        _repack(Path(sdist_directory, name), int(epoch))
+    return name
+
+
+def _repack(sdist: Path, epoch: int) -> None:
+    """The same files in order, with nothing of the machine or the day on which they were packed."""
+    with tarfile.open(sdist) as packed:
+        files = [(_plain(member, epoch), packed.extractfile(member)) for member in packed]
+        data = {member.name: (member, file and file.read()) for member, file in files}
+    with gzip.GzipFile(sdist, "wb", mtime=epoch) as out, tarfile.open(fileobj=out, mode="w") as again:
+        for _, (member, content) in sorted(data.items()):
+            again.addfile(member, io.BytesIO(content) if content is not None else None)
+
+
+def _plain(member: tarfile.TarInfo, epoch: int) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    member.mtime, member.pax_headers = epoch, {}
+    return member
 
 
 def _generate() -> None:

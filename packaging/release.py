@@ -1,0 +1,81 @@
+"""`make release`: an sdist and a wheel of what is committed, built twice to the same bytes, checked, and told of.
+
+    python packaging/release.py OUT
+
+In: HEAD. Out, in the folder OUT: the sdist, the wheel, a bill of materials in CycloneDX (what a new environment has once
+the wheel is installed, with licences), and SHA256SUMS. Nothing is uploaded. Ends with 1 where two builds differ, or twine
+finds fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True, check=True, **options)
+    return done.stdout.strip()
+
+
+def committed(folder: Path) -> Path:
+    """What is committed, and nothing else that lies about, in a folder."""
+    folder.mkdir()
+    archive = subprocess.run(["git", "-C", ROOT, "archive", "HEAD"], stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return folder
+
+
+def build(tree: Path, out: Path) -> list[Path]:
+    """The sdist of a tree, and the wheel made of that sdist."""
+    day = run("git", "-C", ROOT, "log", "-1", "--format=%ct")
+    variables = {**os.environ, "SOURCE_DATE_EPOCH": day, "PYTHONHASHSEED": "0"}
+    run(sys.executable, "-m", "build", "--outdir", out, tree, env=variables, umask=0o022)
+    return sorted(out.iterdir())
+
+
+def digests(files: list[Path]) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def bill_of_materials(wheel: Path, folder: Path, out: Path) -> None:
+    """What the wheel brings along, asked of an environment with nothing else in it."""
+    venv.create(folder, with_pip=False)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", wheel)
+    options = ["--output-reproducible", "--pyproject", ROOT / "pyproject.toml", "--output-file", out]
+    run(sys.executable, "-m", "cyclonedx_py", "environment", *options, python)
+
+
+def main() -> int:
+    """Make a release in a folder."""
+    out = Path(sys.argv[1])
+    if out.exists() and any(out.iterdir()):
+        print(f"{out} is not empty")
+        return 1
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        first = build(committed(folder / "tree"), out)
+        second = build(committed(folder / "again"), folder / "second")
+        if digests(first) != digests(second):
+            print("two builds differ:", digests(first), digests(second))
+            return 1
+        run(sys.executable, "-m", "twine", "check", "--strict", *first)
+        (wheel,) = out.glob("*.whl")
+        bill_of_materials(wheel, folder / "environment", out / f"{wheel.name.rsplit('-', 3)[0]}.cdx.json")
+    sums = digests(sorted(out.iterdir()))
+    text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+    (out / "SHA256SUMS").write_text(text, encoding="utf-8")
+    print(f"built twice, with the same bytes:\n{text}", end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
