@@ -2,9 +2,9 @@
 
     python packaging/release.py OUT
 
-In: HEAD. Out, in the folder OUT: the sdist, the wheel, a bill of materials in CycloneDX (what a new environment has once
-the wheel is installed, with licences), and SHA256SUMS. Nothing is uploaded. Ends with 1 where two builds differ, or twine
-finds fault.
+In: HEAD. Out, in the folder OUT: the sdist, the wheel, a bill of materials in CycloneDX (what a new environment has
+once the wheel is installed, with licences), and SHA256SUMS. Nothing is uploaded. Ends with 1 where two builds differ,
+or twine finds fault.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(*command: str | Path, **options: object) -> str:
+    """What a command prints; it must succeed."""
     done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True, check=True, **options)
     return done.stdout.strip()
 
@@ -42,6 +43,7 @@ def build(tree: Path, out: Path) -> list[Path]:
 
 
 def digests(files: list[Path]) -> dict[str, str]:
+    """The SHA-256 of each file by name."""
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
