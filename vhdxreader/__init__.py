@@ -51,6 +51,7 @@ _LATER = {
     "tools.survey": ["SurveyProgress", "forest_of", "survey"],
     "tools.survey_record": ["SURVEY_KEYS", "SurveyTask", "stamp_of", "survey_image"],
     "disk.folder_search": ["find_images"],
+    "disk.needed_files": ["needed_files"],
     "files.writing": ["WholeFile"],
     "format.log_summary": ["LogHandling", "LogStatus", "LogSummary"],
     "disk.partition_stream": ["PartitionStream"],
@@ -76,6 +77,7 @@ _LATER = {
 
 if TYPE_CHECKING:
     from .disk.folder_search import find_images
+    from .disk.needed_files import needed_files
     from .disk.partition_stream import PartitionStream
     from .disk.partitions import Partition, PartitionTable
     from .disk.replay_changes import LogChanges
@@ -192,6 +194,7 @@ __all__ = [
     "is_vhdx",
     "lacks_payload",
     "measure",
+    "needed_files",
     "open",
     "open_chain",
     "open_source",

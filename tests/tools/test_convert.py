@@ -458,8 +458,8 @@ def test_messages_name_the_target_and_the_way_out(
 STEPS = ("open", "truncate", "lseek", "write", "copy_file_range", "fsync", "close", "link", "replace", "unlink")
 
 
-def convert_and_die(number: int, at: int, source: Path, target: Path) -> bool:
-    """Convert in a child process that sends itself a signal before step `at`; whether it came so far."""
+def write_and_die(command: list[str], number: int, at: int, source: Path, target: Path) -> bool:
+    """Write in a child process that sends itself a signal before step `at`; whether it came so far."""
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
@@ -477,7 +477,7 @@ def convert_and_die(number: int, at: int, source: Path, target: Path) -> bool:
 
             for name in STEPS:
                 setattr(os, name, stop_before(getattr(os, name)))
-            os._exit(run(["convert", "--force", "--detect-zeroes", str(source), str(target)]))
+            os._exit(run([*command, "--force", str(source), str(target)]))
         os._exit(99)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
@@ -487,13 +487,16 @@ def convert_and_die(number: int, at: int, source: Path, target: Path) -> bool:
 
 @ON_LINUX
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_at_any_step_leaves_a_whole_file_or_none(tmp_path: Path, image: Path, number: int) -> None:
-    with vhdxreader.open(image) as disk:
-        whole = disk.read()
+@pytest.mark.parametrize("command", [["convert", "--detect-zeroes"], ["skeleton"]], ids=lambda words: words[0])
+def test_a_signal_at_any_step_leaves_a_whole_file_or_none(
+    tmp_path: Path, image: Path, command: list[str], number: int
+) -> None:
     target = tmp_path / "disk.raw"
+    assert run([*command, str(image), str(target)]) == 0
+    whole = target.read_bytes()
     for step in range(1, 1000):
         target.unlink(missing_ok=True)
-        stopped = convert_and_die(number, step, image, target)
+        stopped = write_and_die(command, number, step, image, target)
         assert target.read_bytes() == whole if target.exists() else stopped
         if number == signal.SIGKILL:
             for path in leftovers(tmp_path):

@@ -61,6 +61,8 @@ def command(
     """
     form = output_form(output, resume=resume)
     algorithms = tuple(name.strip().lower() for name in names.split(",")) if names else ()
+    if output and os.path.isfile(output) and vhdxreader.is_vhdx(output):
+        raise vhdxreader.VhdxError(f"{output} is an image, and nothing is written to it")
     task = SurveyTask(with_check or deep, deep, algorithms, timeout)
     kept: dict[str, Mapping[str, Any]] = {}
     known: dict[str, tuple[Any, ...]] = {}

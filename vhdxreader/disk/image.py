@@ -5,7 +5,7 @@ In: a source. Out: validated structures, positioned reads, extents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import spec
@@ -121,6 +121,10 @@ class VhdxImage(Closing):
         """Read by another map of the same file from now on."""
         self.map = address_map
         self._reader = Reader((address_map,))
+
+    def files(self) -> set[Hashable]:
+        """Identities of what it is read from, such as an archive that it is a part of, as far as that can be told."""
+        return self._source.files()
 
     @property
     def is_remote(self) -> bool:

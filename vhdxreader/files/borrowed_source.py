@@ -48,6 +48,9 @@ class BorrowedSource(Source):
     def stamp(self) -> Hashable:
         return self._base.stamp()
 
+    def files(self) -> set[Hashable]:
+        return self._base.files()
+
     def writer_lock(self) -> str:
         return self._base.writer_lock()
 

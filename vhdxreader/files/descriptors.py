@@ -29,6 +29,11 @@ def file_identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def path_key(path: str) -> str:
+    """The same for two paths that may be spellings of one."""
+    return os.path.normpath(path).casefold()
+
+
 def check_regular(status: os.stat_result) -> None:
     """`OSError` unless it is a regular file; what the kernel makes up when it is read, as below /proc and /sys, is
     none."""

@@ -60,6 +60,11 @@ class FileObjectSource(Source):
             return file_state(os.fstat(self._file.fileno())), path_identity(self.path)
         return self._turns.run(self._seek_to_end)
 
+    def files(self) -> set[Hashable]:
+        from .underlying import files_under
+
+        return {self.identity, *files_under(self._file)}
+
     def writer_lock(self) -> str:
         return writer_lock(self._file.fileno()) if self._is_file else ""
 

@@ -132,6 +132,9 @@ class OverlaySource(Source):
     def stamp(self) -> Hashable:
         return self._base.stamp()
 
+    def files(self) -> set[Hashable]:
+        return self._base.files()
+
     def writer_lock(self) -> str:
         return self._base.writer_lock()
 

@@ -54,6 +54,11 @@ class RemoteSource(Source):
     def will_read(self, ranges: Iterable[Range]) -> None:
         self._open_reads().will_read(ranges)
 
+    def files(self) -> set[Hashable]:
+        from .underlying import files_under
+
+        return {self.identity, *files_under(self._system)}
+
     def stamp(self) -> Hashable:
         """Size and version by the server. At first those at opening, which is no request. Where the server tells no
         version, all is read anew from then on."""

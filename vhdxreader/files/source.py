@@ -141,6 +141,10 @@ class Source(Closing):
         where it does not, no change was seen."""
         return None
 
+    def files(self) -> set[Hashable]:
+        """Identities of what the bytes come from, such as the archive that a file object is a part of."""
+        return {self.identity}
+
     def writer_lock(self) -> str:
         """Who is known by a lock to have the file open for writing, in words; empty where nobody is."""
         return ""

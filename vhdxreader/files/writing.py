@@ -11,9 +11,12 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterator
 from types import TracebackType
 from typing import BinaryIO
+
+from ..errors import VhdxError
+from .descriptors import path_key
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -23,7 +26,8 @@ class WholeFile:
 
     Until then it has the name `temporary`, which begins with ".vhdxreader-", in the same folder. A symbolic link is
     followed. What has the name already is replaced only with `overwrite`, by one with the same permissions; never where
-    its device and inode are in `protected`, nor where it is not a regular file.
+    it is not a regular file, nor where its device and inode are in `protected`, or its path as `path_key` makes it.
+    An error that does not say which file it is about is about this one.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class WholeFile:
             raise IsADirectoryError(errno.EISDIR, "a file is to be written, not a folder", name)
         self.path = os.path.realpath(name)
         self._overwrite = overwrite
+        self._spelled = os.path.abspath(name)
         replaced = self._check_free(protected)
         self._folder = os.path.dirname(self.path)
         self.temporary = os.path.join(self._folder, f".vhdxreader-{os.urandom(8).hex()}.part")
@@ -53,19 +58,25 @@ class WholeFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
+        with naming(self.path):
             try:
-                if kind is None:
-                    os.fsync(self.fd)
+                self._end(is_whole=kind is None)
             finally:
-                os.close(self.fd)
-            if kind is None:
-                self._name()
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.temporary)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.temporary)
         if kind is None:
             _sync_folder(self._folder)
+        elif isinstance(error, OSError):
+            add_name(error, self.path)
+
+    def _end(self, *, is_whole: bool) -> None:
+        try:
+            if is_whole:
+                os.fsync(self.fd)
+        finally:
+            os.close(self.fd)
+        if is_whole:
+            self._name()
 
     def _create(self, mode: int) -> int:
         try:
@@ -79,7 +90,8 @@ class WholeFile:
             status = os.stat(self.path)
         except FileNotFoundError:
             return None
-        if (status.st_dev, status.st_ino) in protected:
+        keys = {(status.st_dev, status.st_ino), path_key(self.path), path_key(self._spelled)}
+        if not keys.isdisjoint(protected):
             raise shutil.SameFileError(f"{self.path} is the image itself, or one that it needs")
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", self.path)
@@ -110,11 +122,33 @@ def _sync_folder(path: str) -> None:
         os.close(fd)
 
 
+def add_name(error: OSError, name: str) -> None:
+    """Say which file an error of the system is about, unless it does: those of writing do not."""
+    is_ours = isinstance(error, VhdxError) or error.errno is None
+    if not is_ours and not isinstance(error.filename, (str, bytes)):  # it may be a descriptor
+        error.filename = name
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """A context in which errors of the system are about a file."""
+    try:
+        yield
+    except OSError as error:
+        add_name(error, name)
+        raise
+
+
 def write_all(file: BinaryIO, data: memoryview) -> None:
     """Write all of it: a raw file, such as the standard output of `python -u`, may take only a part at once.
 
-    Raises `BlockingIOError` where the file takes nothing without a wait.
+    Raises `BlockingIOError` where the file takes nothing without a wait. An `OSError` names the file.
     """
+    with naming(str(getattr(file, "name", type(file).__name__))):
+        _write_all(file, data)
+
+
+def _write_all(file: BinaryIO, data: memoryview) -> None:
     while len(data):
         count: int | None = file.write(data)
         if count is None and not isinstance(file, io.RawIOBase):

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from .. import CorruptImageError, Extent, PartitionStream, VirtualDisk, WholeFile
+from .. import CorruptImageError, Extent, PartitionStream, VirtualDisk, WholeFile, needed_files
 from .nbd import nbd_uri, served
 
 FORMATS = ("qcow2", "vmdk", "vdi", "vhdx")
@@ -58,9 +58,8 @@ def convert_by_qemu_img(
     if program is None:
         raise QemuImgMissingError(f"{format_name} is written by qemu-img, which is not installed (qemu-utils)")
     watched = _Watched(disk)
-    protected = {image.identity for image in disk.images}
     with (
-        WholeFile(target, overwrite=overwrite, protected=protected) as whole,
+        WholeFile(target, overwrite=overwrite, protected=needed_files(disk)) as whole,
         served({"": watched}) as socket,
     ):
         options = ["-p"] if progress else []

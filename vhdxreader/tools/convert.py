@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import BinaryIO, Literal, TypeAlias
 
 from ..disk.address_map import Extent
+from ..disk.needed_files import needed_files
 from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
 from ..files.opening import AnyPath
@@ -49,7 +50,8 @@ def convert(
     """Write all bytes of a disk or partition to `target`, a path or a binary file object, which gets them in order.
 
     A file has its name only when it is whole and on the disk; a block device is written in place. Either is replaced
-    only with `overwrite`, an image of the disk's chain never. A file has holes where the disk's extents and its images'
+    only with `overwrite`, a file that the disk's images are read from, or name as a
+    parent, never. A file has holes where the disk's extents and its images'
     own holes say that there are zeros, with `detect_zeroes` also for each 4 KiB of zeros inside data; without `sparse`
     none. For a disk opened with `errors="zero"`, `lost_map` is the path of a GNU ddrescue mapfile to write, which is
     there before the target is.
@@ -64,7 +66,7 @@ def convert(
     `OverflowError` for a disk over 2,040 GiB as a VHD.
     """
     end, footer = (disk.size, b"") if format == "raw" else _vhd_end(disk.size, exact)
-    protected = {image.identity for image in disk.images}
+    protected = needed_files(disk)
     with (
         open_target(target, end + len(footer), protected, overwrite, sparse) as output,
         open_map(lost_map, target, protected, overwrite) as map_file,  # before the copy, which may take hours

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from ..files.descriptors import file_identity
 from ..files.opening import AnyPath
-from ..files.writing import WholeFile, write_all, write_all_at
+from ..files.writing import WholeFile, naming, write_all, write_all_at
 
 _STEP = 1 << 20  # what is read and written at once
 _WRITE_OUT_STEP = 32 << 20
@@ -171,6 +171,7 @@ def _open_device(path: AnyPath, size: int, protected: Collection[Hashable], over
         there = os.lseek(fd, 0, os.SEEK_END)
         if there < size:
             raise OSError(errno.ENOSPC, f"the device has {there} bytes, the disk {size}", os.fsdecode(path))
-        yield fd
+        with naming(os.fsdecode(path)):
+            yield fd
     finally:
         os.close(fd)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .. import spec
 from ..disk.image import VhdxImage
+from ..disk.needed_files import named_files
 from ..disk.structures import Structures, find_structures
 from ..files.opening import PathOrFile, open_source
 from ..files.source import Source
@@ -37,7 +38,7 @@ def write_skeleton(
     Up to the end of log, metadata region, BAT and unknown regions, with `bitmaps` also of sector bitmap blocks; for an
     image with a log to replay, also of those that replay makes. What is wrong with the image does not matter:
     structures that cannot be found do not count. The file is there whole or not at all, and replaces another only with
-    `overwrite`, the image never.
+    `overwrite`, the image, or what it names as its parent, never.
 
     Raises `NotVhdxError` for a file that has neither the signature nor a valid header or region table;
     `FileExistsError`, `shutil.SameFileError` and other `OSError`s.
@@ -48,7 +49,8 @@ def write_skeleton(
         skeleton = Skeleton(min(end, source.size), last)
         is_written = skeleton.size <= max_size
         if is_written:
-            with WholeFile(target, overwrite=overwrite, protected=(source.identity,)) as output:
+            protected = source.files().union(*(named_files(each.parent_locator, source.path) for each in found))
+            with WholeFile(target, overwrite=overwrite, protected=protected) as output:
                 _copy_beginning(source, skeleton.size, output.fd)
         return skeleton, is_written
 
