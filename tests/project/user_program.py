@@ -5,7 +5,9 @@ Checked, not run: `make types`, and pyright in CI. `assert_type` fails where a p
 
 from __future__ import annotations
 
+import array
 import io
+import mmap
 from pathlib import Path
 from typing import assert_type
 
@@ -46,3 +48,55 @@ def why_not(path: Path) -> str | None:
 
 def is_one(path: Path) -> bool:
     return vhdxreader.is_vhdx(path)
+
+
+def into_buffers(disk: vhdxreader.VirtualDisk, mapped: mmap.mmap) -> int:
+    for buffer in (bytearray(512), memoryview(bytearray(512)), array.array("Q", bytes(512)), mapped):
+        assert_type(disk.preadinto(buffer, 0), int)
+        assert_type(disk.image.preadinto(buffer, 0), int)
+        assert_type(disk.partition(1).preadinto(buffer, 0), int)
+    return disk.readinto(bytearray(4096))
+
+
+def of_a_partition(disk: vhdxreader.VirtualDisk) -> bytes:
+    found = [part for part in disk.partitions().partitions if part.number == 2]
+    assert_type(found, list[vhdxreader.Partition])
+    with disk.partition(found[0].number) as part:
+        assert_type(part, vhdxreader.PartitionStream)
+        return io.BufferedReader(part).read(4)
+
+
+def lost_bytes(path: Path) -> int:
+    with vhdxreader.open(path, errors="zero", fill=b"LOST") as disk:
+        vhdxreader.convert(disk, "disk.raw")
+        assert_type(disk.doubtful, tuple[vhdxreader.Doubtful, ...])
+        return sum(lost.length for lost in disk.lost)
+
+
+def of_the_log(path: Path) -> list[str]:
+    with vhdxreader.open(path) as disk:
+        log = disk.image.log
+        over: vhdxreader.Source | None = log.overlay if log else None
+    assert over is None or over.size > 0
+    with vhdxreader.read_log(path) as listing:
+        assert_type(listing, vhdxreader.LogListing)
+        return [str(entry) for entry in listing.examined]
+
+
+def tools(path: Path) -> None:
+    with vhdxreader.open(path) as disk, vhdxreader.open(path) as other:
+        assert_type(vhdxreader.compare(disk, other), vhdxreader.Comparison)
+        assert_type(vhdxreader.measure(disk), vhdxreader.Measurement)
+        assert_type(list(vhdxreader.hash_blocks(disk)), list[vhdxreader.BlockDigest])
+        digests = vhdxreader.hash_disk(disk, ["sha256"])
+    print(digests["sha256"], [node.name for node in vhdxreader.dump(path, ["header"])])
+
+
+def families(folder: Path) -> list[str]:
+    forest = vhdxreader.chain_forest([folder])
+    assert_type(forest, vhdxreader.Forest)
+    return [f"{depth} {node.member.filename}" for root in forest.roots() for depth, node in forest.walk(root)]
+
+
+def many(paths: list[Path]) -> list[object]:
+    return [record["filename"] for record in vhdxreader.survey(paths)]

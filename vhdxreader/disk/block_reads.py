@@ -9,7 +9,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import spec
 from ..errors import VhdxError
@@ -19,6 +19,9 @@ from ..files.source import fill_zeros, filled
 from ..format.rules import breach
 from .address_map import AddressMap, Extent, Kind, chain_runs, extents, layer_error
 from .salvage import Salvaging
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _STEP_MASK = spec.MB - 1
 _MOST_AT_ONCE = 1 << 30  # the system gives no more than 2 GiB
@@ -73,7 +76,7 @@ class Reader:
             data = b""
         return data if len(data) == size else self._pread_runs(size, offset)
 
-    def preadinto(self, buffer: Any, offset: int) -> int:
+    def preadinto(self, buffer: WriteableBuffer, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         view = _flat(buffer)
         size, offset = len(view), index(offset)
@@ -298,7 +301,7 @@ def _read_into(file: DescriptorSource, buffer: memoryview, where: int) -> bool:
         return False
 
 
-def _flat(buffer: Any) -> memoryview:
+def _flat(buffer: WriteableBuffer) -> memoryview:
     """The bytes of a writable buffer of any shape and item size."""
     view = memoryview(buffer)
     if view.readonly:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import spec
 from ..errors import CorruptImageError, DirtyLogError, Finding, TruncatedImageError, VhdxError
+from ..files.overlay import OverlaySource
 from ..files.source import Closing, Source
 from ..format.block_geometry import Geometry
 from ..format.header import Header
@@ -27,6 +28,8 @@ from .doubts import Doubts
 from .structures import Structures, read_structures
 
 if TYPE_CHECKING:  # imported when somebody asks for it
+    from _typeshed import WriteableBuffer
+
     from ..format.log_summary import LogSummary
     from .replay_changes import LogChanges
 
@@ -143,7 +146,7 @@ class VhdxImage(Closing):
         """
         return self._reader.pread(size, offset)
 
-    def preadinto(self, buffer: Any, offset: int) -> int:
+    def preadinto(self, buffer: WriteableBuffer, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         return self._reader.preadinto(buffer, offset)
 
@@ -158,7 +161,7 @@ class VhdxImage(Closing):
 
     def log_changes(self) -> LogChanges | None:
         """What the log's replay changed; None where there was none. Reads what was changed."""
-        if self.log is None or self.log.overlay is None:
+        if self.log is None or not isinstance(self.log.overlay, OverlaySource):
             return None
         from .replay_changes import find_changes
 

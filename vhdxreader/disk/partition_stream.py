@@ -14,6 +14,8 @@ from .positioned_stream import PositionedStream
 from .salvage import DamagedRange, Doubtful, Lost
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
     from .virtual_disk import VirtualDisk
 
 R = TypeVar("R", bound=DamagedRange)
@@ -69,7 +71,7 @@ class PartitionStream(PositionedStream):
         """The `size` bytes at `offset` of the partition, less only at its end; the position stays. Safe for threads."""
         return self.disk.pread(min(index(size), self._rest(offset)), self._start + offset)
 
-    def preadinto(self, buffer: Any, offset: int) -> int:
+    def preadinto(self, buffer: WriteableBuffer, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         view = memoryview(buffer).cast("B")[: self._rest(offset)]
         return self.disk.preadinto(view, self._start + offset)

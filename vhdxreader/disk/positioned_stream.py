@@ -7,9 +7,10 @@ import io
 import operator
 import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
     class _BinaryStream(io.RawIOBase, BinaryIO):
         """A `BinaryIO`, too, as the streams of `io` are for type checkers."""
@@ -31,7 +32,7 @@ class PositionedStream(_BinaryStream):
         """The `size` bytes at `offset`, less only at the end; the position stays. Safe for threads."""
 
     @abstractmethod
-    def preadinto(self, buffer: Any, offset: int) -> int:
+    def preadinto(self, buffer: WriteableBuffer, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
 
     def readable(self) -> bool:
@@ -71,12 +72,12 @@ class PositionedStream(_BinaryStream):
     def readall(self) -> bytes:
         return self.read()
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         count = self.preadinto(buffer, self._position)
         self._position += count
         return count
 
-    def write(self, _data: Any, /) -> NoReturn:
+    def write(self, _data: ReadableBuffer, /) -> NoReturn:
         self._check_open()
         raise io.UnsupportedOperation(f"a {type(self).__name__} is read-only")
 

@@ -12,6 +12,8 @@ from .positioned_stream import PositionedStream
 from .salvage import Doubtful, Lost, Salvaging
 
 if TYPE_CHECKING:  # imported when somebody asks for partitions
+    from _typeshed import WriteableBuffer
+
     from .partition_stream import PartitionStream
     from .partitions import PartitionTable
 
@@ -80,7 +82,7 @@ class VirtualDisk(PositionedStream):
         """
         return self._reader.pread(size, offset)
 
-    def preadinto(self, buffer: Any, offset: int) -> int:
+    def preadinto(self, buffer: WriteableBuffer, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         return self._reader.preadinto(buffer, offset)
 

@@ -53,11 +53,11 @@ class RemotePath(Protocol):
     """A path and the file system of fsspec that it is in, as a `UPath` of universal_pathlib and fsspec's files are."""
 
     @property
-    def fs(self) -> Any:
+    def fs(self) -> object:
         """A file system of fsspec."""
 
     @property
-    def path(self) -> Any:
+    def path(self) -> str:
         """The path in it, as text."""
 
 

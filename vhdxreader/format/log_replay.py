@@ -46,14 +46,14 @@ class LogMode(StrEnum):
 @dataclass(frozen=True, slots=True)
 class LogState:
     """The log of an image that was not closed cleanly: its valid entries by ascending offset, the active sequence, and
-    the overlay its replay gave, None where it was not replayed."""
+    the file as its replay gave it (`overlay`), None where it was not replayed."""
 
     guid: UUID
     offset: int
     length: int
     entries: tuple[LogEntry, ...]
     active: ActiveSequence | None
-    overlay: OverlaySource | None
+    overlay: Source | None
 
     @property
     def is_replayed(self) -> bool:
@@ -62,17 +62,17 @@ class LogState:
     @property
     def sectors(self) -> int:
         """How many sectors of 4 KiB of the file the replay gave new content, other than zeroing them."""
-        return len(self.overlay.sectors.numbers) if self.overlay else 0
+        return len(self.overlay.sectors.numbers) if isinstance(self.overlay, OverlaySource) else 0
 
     @property
     def ranges(self) -> int:
         """How many ranges of the file the replay zeroed, after those that touch were joined."""
-        return len(self.overlay.zeros.starts) if self.overlay else 0
+        return len(self.overlay.zeros.starts) if isinstance(self.overlay, OverlaySource) else 0
 
     @property
     def bytes(self) -> int:
         """How many bytes of the file sectors and ranges are together."""
-        return self.overlay.overlaid_bytes() if self.overlay else 0
+        return self.overlay.overlaid_bytes() if isinstance(self.overlay, OverlaySource) else 0
 
 
 def open_log(source: Source, header: Header, mode: LogMode, findings: Findings) -> LogState | None:
