@@ -6,9 +6,10 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 import click
 
@@ -85,12 +86,40 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if sys.stdout is None:  # closed, as by ">&-": the first file that is opened would get its number
         click.echo("vhdxreader: the standard output is closed", err=True)
         sys.exit(FAILED)
-    if hasattr(signal, "SIGPIPE"):  # end in silence, as cat does, when whoever reads our output has gone
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # text from an image may be in no character set of ours
+    sys.stdout, sys.stderr = _prepared(sys.stdout), _prepared(sys.stderr)
     sys.exit(run(arguments))
+
+
+class _Piped(io.FileIO):
+    """A standard stream, with which the process ends in silence, as cat does, when whoever reads it has gone.
+
+    The signal does not stay on for that: the other end of a socket may go, too, which is an error.
+    """
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                signal.raise_signal(signal.SIGPIPE)
+            raise
+
+
+def _prepared(stream: Any) -> Any:
+    """A standard stream for output; text from an image may be in no character set of ours."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    raw = _Piped(stream.fileno(), "wb", closefd=False)
+    raw.name = stream.name  # as messages have it
+    buffer = raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw)
+    return io.TextIOWrapper(
+        cast("BinaryIO", buffer),
+        stream.encoding,
+        "backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
