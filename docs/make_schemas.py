@@ -312,6 +312,41 @@ DEFS["report"] = obj(
     parents=array(ref("report"), "The reports on its ancestors, the parent first."),
 )
 
+DEFS["record_file"] = obj(
+    "A file of the chain, as it was before it was read.",
+    depth=number("0 for the image, 1 for its parent, and so on."),
+    filename=text("Its path, links resolved; the name of what has no path."),
+    file_size=_FILE_SIZE,
+    modified_ns=maybe(number("When it was changed, in nanoseconds since 1970.")),
+    inode=maybe(number("Its number in its file system.")),
+    device=maybe(number("The number of its file system.")),
+    disk_type=_DISK_TYPE,
+    data_write_guid=guid("DataWriteGuid of its current header."),
+    log=ref("log"),
+    digests=maybe(ref("digests", "Of the whole file; null where none are asked for.")),
+)
+DEFS["record_image"] = obj(
+    "An image that was read; null is what is not known of one that did not open.",
+    filename=text("As it was given."),
+    virtual_size=maybe(_VIRTUAL_SIZE),
+    partition=maybe(number("The partition that was read; null for the whole disk.")),
+    disk_offset=maybe(number("Where on the disk begins what was read.")),
+    length=maybe(number("Bytes of the disk or partition.")),
+    changed=maybe(flag("Whether a change of a file was seen meanwhile.")),
+    digests=maybe(ref("digests", "Of the disk or partition, where the command made them.")),
+    error=maybe(ref("problem", "Why it was not read, or not to its end.")),
+    files=array(ref("record_file"), "Those of the chain, child first."),
+    findings=array(ref("problem"), "Of all files of the chain."),
+    lost=array(ref("lost"), "What could not be read, and counts as zeros."),
+    doubtful=array(ref("lost"), "What is there, but perhaps not in its place."),
+)
+DEFS["record_output"] = obj(
+    "What was written.",
+    filename=maybe(text("Its path, links resolved; null for standard output.")),
+    length=maybe(number("Bytes; null of what cannot be read again, as a pipe.")),
+    digests=maybe(ref("digests", "Of these bytes; null where not all were written.")),
+)
+
 SCHEMAS: dict[str, Schema] = {
     "info": command(
         "info",
@@ -391,6 +426,22 @@ SCHEMAS: dict[str, Schema] = {
         target=text("What was written."),
         file_size=number("Bytes of it."),
         last_structure=text("The structure with which it ends."),
+    ),
+    "record": command(
+        "record",
+        "What was done with images: `--record FILE.json` of `convert`, `hash` and `cat`.",
+        DEFS,
+        python_version=text("Version of Python."),
+        system=text("The system, and its version."),
+        command=text("The command that ran."),
+        arguments=array({"type": "string"}, "All that it was given."),
+        working_directory=text("The folder from which relative names count."),
+        started=text("When, in UTC, as RFC 3339 has it."),
+        ended=text("When, in UTC, as RFC 3339 has it."),
+        images=array(ref("record_image"), "What was read; an image that was read in two states is there twice."),
+        output=maybe(ref("record_output", "Null where nothing was written.")),
+        result=one_of("How it ended.", "done", "failed", "interrupted"),
+        exit_code=maybe(number("What the command ended with.")),
     ),
     "report": command(
         "report",

@@ -62,6 +62,7 @@ _LATER = {
     "tools.compare": ["Comparison", "DifferingRange", "compare"],
     "tools.convert": ["convert"],
     "tools.copy_range": ["copy_range"],
+    "tools.custody": ["CustodyRecord"],
     "tools.digest_list": ["ListedDigest", "expected_digests", "parse_digest_list"],
     "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk", "hash_file", "hash_twice"],
     "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from .tools.compare import Comparison, DifferingRange, compare
     from .tools.convert import convert
     from .tools.copy_range import copy_range
+    from .tools.custody import CustodyRecord
     from .tools.digest_list import ListedDigest, expected_digests, parse_digest_list
     from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk, hash_file, hash_twice
     from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
@@ -115,6 +117,7 @@ __all__ = [
     "Comparison",
     "Copy",
     "CorruptImageError",
+    "CustodyRecord",
     "DamagedRange",
     "DifferingRange",
     "DirtyLogError",

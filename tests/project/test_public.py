@@ -30,7 +30,7 @@ PUBLIC = {
     " digest_algorithms parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
     "surveys": "SURVEY_KEYS SurveyProgress SurveyTask forest_of stamp_of survey survey_image",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
-    "files": "WholeFile needed_files",
+    "files": "WholeFile CustodyRecord needed_files",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
     " write_skeleton steady shared_blocks unused_ranges FileRange",
     "pictures": "disk_cells DiskCell file_cells FileCell total_parts report_page write_report",

@@ -125,7 +125,8 @@ def _prepared(stream: Any) -> Any:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code. Words go to standard error, whatever happens."""
     try:
-        code = app.main(arguments, prog_name="vhdxreader", standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = app.main(given, prog_name="vhdxreader", standalone_mode=False, obj=given)
         sys.stdout.flush()
         return code or FINE
     except click.ClickException as error:

@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 import vhdxreader
+from vhdxreader import CustodyRecord
 
 from .options import part_of, partition_option, reads_data, size
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
+from .record import reading, records, standard_output
 
 
 @click.command("cat", short_help="The virtual disk's bytes to standard output.")
@@ -19,6 +21,7 @@ from .progress import progress_bar, shows_progress
 @partition_option
 @click.option("--offset", type=size, metavar="SIZE", default="0", help="Start at this byte of the virtual disk.")
 @click.option("--length", type=size, metavar="SIZE", help="Write this many bytes.  [default: up to the end]")
+@records
 @shows_progress
 def command(
     image: str,
@@ -28,6 +31,7 @@ def command(
     changing: bool,
     progress: bool | None,
     quiet: bool,
+    record: CustodyRecord | None,
     **how: Any,
 ) -> int:
     """Write the virtual disk in IMAGE, or a part of it, to standard output.
@@ -44,8 +48,14 @@ def command(
         shared = vhdxreader.shared_blocks(disk) if (offset, length, partition) == (0, None, None) else ()
         if not quiet:
             report_findings(disk, shared)
-        with vhdxreader.steady(disk, changing=changing), progress_bar("Reading", progress, quiet=quiet) as report:
-            vhdxreader.copy_range(part, sys.stdout.buffer, offset=offset, length=length, progress=report)
+        with (
+            reading(record, part) as note,
+            vhdxreader.steady(disk, changing=changing),
+            progress_bar("Reading", progress, quiet=quiet) as report,
+        ):
+            note(findings=shared)
+            output = standard_output(record)
+            vhdxreader.copy_range(part, output, offset=offset, length=length, progress=report)
         if changing:
             report_change(disk)
         return report_lost(disk) or (2 if shared else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import click
 
 import vhdxreader
-from vhdxreader import Finding, PartitionStream, VirtualDisk
+from vhdxreader import CustodyRecord, Finding, PartitionStream, VirtualDisk
 
 from .answer import answers, asked_for_json
 from .options import offers_force, part_of, partition_option, reads_data, terminable
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
+from .record import reading, records, standard_output
 
 
 @click.command("convert", short_help="The virtual disk as raw, VHD, qcow2 and others.")
@@ -34,6 +36,7 @@ from .progress import progress_bar, shows_progress
 @click.option("--detect-zeroes", is_flag=True, help="Look for zeros inside data, too, 4 KiB at a time.")
 @click.option("--mapfile", type=click.Path(), help="Mapfile of a --salvage run.  [default: DST.map; none with -]")
 @click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
+@records
 @shows_progress
 @answers("convert", "filename", "target", "virtual_size", "findings", "changed", "lost", "doubtful")
 def command(
@@ -51,6 +54,7 @@ def command(
     progress: bool | None,
     quiet: bool,
     changing: bool,
+    record: CustodyRecord | None,
     **how: Any,
 ) -> int:
     """Write the virtual disk in IMAGE to DST: a file, a block device, or - for standard output.
@@ -70,9 +74,11 @@ def command(
         raise click.UsageError("standard output cannot take both the disk and JSON")
     if target == "-" and progress is None and sys.stdout.isatty():
         progress = False  # a bar would stand among the bytes
-    output = sys.stdout.buffer if target == "-" else target
     if mapfile is None and how["errors"] == "zero" and target != "-":
         mapfile = target + ".map"
+    if record is not None:
+        record.check_target(target)
+        record.check_target(mapfile)
     with (
         terminable(),
         offers_force(),
@@ -83,23 +89,26 @@ def command(
         if not quiet:
             report_findings(disk, shared)
         part = part_of(disk, partition)
-        if format_name not in ("raw", "vhd"):
-            _convert_by_qemu_img(part, target, format_name, force=force, changing=changing, progress=bool(progress))
-            _answer(disk, target, shared, salvaged=how["errors"] == "zero")
-            return report_lost(disk) or (2 if shared else 0)
-        vhdxreader.convert(
-            part,
-            output,
-            format="vhd" if format_name == "vhd" else "raw",
-            exact=exact,
-            overwrite=force,
-            sparse=sparse,
-            detect_zeroes=detect_zeroes,
-            lost_map=mapfile,
-            progress=report,
-            changing=changing,
-            verify_source=verify_source,
-        )
+        with reading(record, part) as note:
+            note(findings=shared)
+            if format_name not in ("raw", "vhd"):
+                _convert_by_qemu_img(part, target, format_name, force=force, changing=changing, progress=bool(progress))
+            else:
+                vhdxreader.convert(
+                    part,
+                    standard_output(record) if target == "-" else target,
+                    format="vhd" if format_name == "vhd" else "raw",
+                    exact=exact,
+                    overwrite=force,
+                    sparse=sparse,
+                    detect_zeroes=detect_zeroes,
+                    lost_map=mapfile,
+                    progress=report,
+                    changing=changing,
+                    verify_source=verify_source,
+                )
+        if record is not None and target != "-":
+            record.add_output(target, _written_length(target, part.size))
         if changing:
             report_change(disk)
         _answer(disk, target, shared, salvaged=how["errors"] == "zero")
@@ -112,6 +121,14 @@ def _format_of(target: str) -> str:
     if suffix in ("e01", "ex01"):
         raise click.UsageError(f"{suffix.upper()} is not written here, but by: vhdxreader cat IMAGE | ewfacquirestream")
     return suffix if suffix in ("vhd", "qcow2", "vmdk", "vdi", "vhdx") else "raw"
+
+
+def _written_length(target: str, size: int) -> int | None:
+    """How many bytes of what was written can be read again: all of a file, the disk's of a device, none of a pipe."""
+    status = os.stat(target)
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    return size if stat.S_ISBLK(status.st_mode) else None
 
 
 def _convert_by_qemu_img(

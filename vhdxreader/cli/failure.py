@@ -23,6 +23,15 @@ def failed(error: Exception, filename: str | None = None) -> int:
     if answer is not None:
         answer.fail(error, filename)
     click.echo(f"vhdxreader: {printable(error_text(error, filename))}", err=True)
+    return exit_code_of(error)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a command that ends with an error."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return INTERRUPTED
+    if isinstance(error, click.UsageError):
+        return USAGE
     return CORRUPT if isinstance(error, CorruptImageError) else FAILED
 
 

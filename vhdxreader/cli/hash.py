@@ -9,13 +9,14 @@ import click
 from click.core import ParameterSource
 
 import vhdxreader
-from vhdxreader import ListedDigest
+from vhdxreader import CustodyRecord, ListedDigest
 
 from .answer import answers, asked_for_json
 from .failure import each_image, failed
 from .options import changing_option, images_argument, opens, part_of, partition_option, salvage_options
 from .output import printable, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
+from .record import notes_failures, reading, records
 
 _KEYS = (
     *("filename", "partition", "virtual_size", "digests", "before_replay", "file_digests"),
@@ -50,8 +51,11 @@ def _takes_both(command: Any) -> Any:
 @click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
 @click.option("--verify", type=click.File(errors="surrogateescape"), metavar="LIST", help="Compare with a list's.")
 @answers("hash", *_KEYS)
+@records
 @shows_progress
-def command(images: Sequence[str], names: str, blocks: bool, verify: TextIO | None, **how: Any) -> int:
+def command(
+    images: Sequence[str], names: str, blocks: bool, verify: TextIO | None, record: CustodyRecord | None, **how: Any
+) -> int:
     """Print the digest of the virtual disk in each IMAGE: of all of it, or none.
 
     One digest is printed as sha256sum does, several in BSD's form. With --log both, those of the state before the log's
@@ -70,8 +74,8 @@ def command(images: Sequence[str], names: str, blocks: bool, verify: TextIO | No
         listed = None if verify is None else vhdxreader.parse_digest_list(verify, unnamed)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    work = _Hashing(wanted, listed, how)
-    return each_image(images, work.print_blocks if blocks else work.print_whole)
+    work = _Hashing(wanted, listed, record, how)
+    return each_image(images, notes_failures(record, work.print_blocks if blocks else work.print_whole))
 
 
 class _Nothing:
@@ -86,9 +90,16 @@ class _Nothing:
 class _Hashing:
     """The work for each image, as the options want it."""
 
-    def __init__(self, wanted: Sequence[str], listed: Sequence[ListedDigest] | None, how: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        wanted: Sequence[str],
+        listed: Sequence[ListedDigest] | None,
+        record: CustodyRecord | None,
+        how: dict[str, Any],
+    ) -> None:
         self._wanted = wanted
         self._listed = listed
+        self._record = record
         self._partition = how.pop("partition")
         self._with_file = how.pop("with_file")
         self._changing = how.pop("changing")
@@ -131,7 +142,7 @@ class _Hashing:
             if self._partition is not None:
                 raise click.UsageError("--blocks are those of the whole disk")
             report_findings(disk)
-            with vhdxreader.steady(disk, changing=self._changing):
+            with reading(self._record, disk), vhdxreader.steady(disk, changing=self._changing):
                 found = vhdxreader.hash_blocks(disk, self._wanted[0])
                 answer = asked_for_json()
                 if answer is not None:
@@ -152,11 +163,13 @@ class _Hashing:
             report_findings(disk)
             part = part_of(disk, self._partition)
             with (
+                reading(self._record, part) as note,
                 vhdxreader.steady(disk, changing=self._changing),
                 progress_bar("Hashing", **self._progress) as report,
             ):
                 work = vhdxreader.hash_twice if self._verify_source else vhdxreader.hash_disk
                 digests = work(part, wanted, progress=report)
+                note(digests=digests)
             if self._changing:
                 report_change(disk)
             lost, doubtful = ([one.to_dict() for one in ranges] for ranges in (part.lost, part.doubtful))
