@@ -67,6 +67,7 @@ _LATER = {
     "tools.digests": ["BlockDigest", "digest_algorithms", "hash_blocks", "hash_disk", "hash_file", "hash_twice"],
     "tools.dump": ["DUMP_SECTIONS", "MAX_DUMP_COUNT", "DumpNode", "dump"],
     "tools.file_space": ["FileRange", "unused_ranges"],
+    "tools.fleet": ["Fleet", "Merge", "examine_fleet"],
     "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
     "tools.measure": ["FileUse", "Measurement", "measure"],
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from .tools.digests import BlockDigest, digest_algorithms, hash_blocks, hash_disk, hash_file, hash_twice
     from .tools.dump import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode, dump
     from .tools.file_space import FileRange, unused_ranges
+    from .tools.fleet import Fleet, Merge, examine_fleet
     from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest
     from .tools.log_listing import LogListing, LogUpdate, read_log
     from .tools.measure import FileUse, Measurement, measure
@@ -131,6 +133,7 @@ __all__ = [
     "FileRange",
     "FileUse",
     "Finding",
+    "Fleet",
     "Forest",
     "ForestMember",
     "ForestNode",
@@ -149,6 +152,7 @@ __all__ = [
     "LogUpdate",
     "Lost",
     "Measurement",
+    "Merge",
     "Metadata",
     "MetadataItem",
     "NotVhdxError",
@@ -186,6 +190,7 @@ __all__ = [
     "digest_algorithms",
     "disk_cells",
     "dump",
+    "examine_fleet",
     "expected_digests",
     "file_cells",
     "find_images",

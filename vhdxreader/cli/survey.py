@@ -14,11 +14,11 @@ import click
 import vhdxreader
 from vhdxreader import SurveyProgress, SurveyTask
 
+from .fleet_text import print_fleet
 from .options import offers_force
 from .output import colored, printable, short_size
 from .progress import Report, progress_bar, shows_progress
 from .survey_output import known_records, no_writer, open_writer, output_form
-from .tree import print_forest
 
 _WORST = ("error", "warning", "info")
 _LARGE = ("findings", "finding_counts", "digests")  # of a record, what a forest does not need
@@ -85,7 +85,7 @@ def command(
             seen.add(record)
             _keep(kept, record, with_forest)
     if with_forest:
-        print_forest(vhdxreader.forest_of(kept.values()))
+        print_fleet(vhdxreader.examine_fleet(vhdxreader.forest_of(kept.values())))
     if summary:
         seen.print()
     return 1 if seen.errors else 0

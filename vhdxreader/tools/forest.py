@@ -188,11 +188,8 @@ def member_of(source: Source, path: str) -> ForestMember:
 def link_members(members: Sequence[ForestMember], place: Place | None = None) -> Forest:
     """The forest of these members. `place` says how places are compared, by paths of this system unless it is given."""
     place = place or _real_place
-    by_guid: dict[UUID, list[ForestMember]] = defaultdict(list)
+    by_guid = _files_by_guid(members)
     by_place = {place(member.filename, None): member for member in members}
-    for member in members:
-        if member.data_write_guid is not None:
-            by_guid[member.data_write_guid].append(member)
     links = {member.filename: _link(member, by_guid, by_place, place) for member in members}
     children: dict[str, list[ForestMember]] = defaultdict(list)
     for member in members:
@@ -204,6 +201,17 @@ def link_members(members: Sequence[ForestMember], place: Place | None = None) ->
         for member in members
     }
     return _with_newest(Forest(nodes))
+
+
+def _files_by_guid(members: Iterable[ForestMember]) -> Mapping[UUID, Sequence[ForestMember]]:
+    """Members by DataWriteGuid; of a file with several names the first."""
+    by_guid: dict[UUID, list[ForestMember]] = defaultdict(list)
+    seen = set()
+    for member in members:
+        if member.data_write_guid is not None and (member.identity is None or member.identity not in seen):
+            seen.add(member.identity)
+            by_guid[member.data_write_guid].append(member)
+    return by_guid
 
 
 def lexical_place(filename: str, locator: ParentLocator | None) -> str:
@@ -240,7 +248,8 @@ def _link(
     count = sum(len(by_guid.get(guid, ())) for guid in linkages) - (member.data_write_guid in linkages)
     if not count:
         return (ParentState.MISSING if named is None else ParentState.CHANGED), None, (), 0
-    others = (one for one in chain.from_iterable(by_guid.get(guid, ()) for guid in linkages) if one is not member)
+    found = chain.from_iterable(by_guid.get(guid, ()) for guid in linkages)
+    others = (one for one in found if one is not member and (one.identity or one) != member.identity)
     candidates = tuple(islice(others, _MAX_CANDIDATES))
     is_right = named is not None and named is not member and named.data_write_guid in linkages
     parent = named if is_right else candidates[0]
