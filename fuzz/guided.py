@@ -17,7 +17,9 @@ import atheris
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 with atheris.instrument_imports(include=["vhdxreader"]):
-    import vhdxreader  # noqa: F401  instrumented before anything else imports it
+    import vhdxreader
+
+    vhdxreader.open, vhdxreader.check, vhdxreader.dump  # noqa: B018  instrumented before anything else imports them
 
 from bases import b, bases, windows  # noqa: E402  found by the path above
 from invariant import exercise  # noqa: E402

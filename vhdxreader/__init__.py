@@ -4,50 +4,50 @@ with vhdxreader.open("disk.vhdx") as disk:
     disk.seek(510)
     disk.read(2)
 
-Only names are handed on here. Those of tools are imported when they are first asked for: who reads a disk needs none.
+Only names are handed on here, each imported when it is first asked for: who reads a disk needs no tools, and a command
+can be interrupted at once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .disk.address_map import Extent, Kind
-from .disk.chain import Chain, open_chain
-from .disk.image import VhdxImage
-from .disk.opening import is_vhdx, open
-from .disk.salvage import DamagedRange, Doubtful, Lost
-from .disk.virtual_disk import VirtualDisk
-from .errors import (
-    CorruptImageError,
-    DirtyLogError,
-    Finding,
-    ImageChangedError,
-    NotVhdxError,
-    ParentError,
-    ParentMismatchError,
-    ParentNotFoundError,
-    ParentPermissionError,
-    Severity,
-    Tried,
-    TruncatedImageError,
-    UnreadableError,
-    UnsupportedImageError,
-    VhdxError,
-    problem_to_dict,
-)
-from .files.opening import BinaryFile, RemotePath, open_source
-from .files.source import Source
-from .format.block_geometry import Geometry
-from .format.header import Header
-from .format.log import ActiveSequence, ExaminedEntry, LogEntry
-from .format.log_replay import LogState
-from .format.metadata import DiskType, Metadata, MetadataItem
-from .format.parent_locator import ParentLocator
-from .format.region_table import Region, RegionTable
-from .format.structure_copies import Copy
-from .plain_values import plain, printable, short_size
-
 _LATER = {
+    "disk.address_map": ["Extent", "Kind"],
+    "disk.chain": ["Chain", "open_chain"],
+    "disk.image": ["VhdxImage"],
+    "disk.opening": ["is_vhdx", "open"],
+    "disk.salvage": ["DamagedRange", "Doubtful", "Lost"],
+    "disk.virtual_disk": ["VirtualDisk"],
+    "errors": [
+        "CorruptImageError",
+        "DirtyLogError",
+        "Finding",
+        "ImageChangedError",
+        "NotVhdxError",
+        "ParentError",
+        "ParentMismatchError",
+        "ParentNotFoundError",
+        "ParentPermissionError",
+        "Severity",
+        "Tried",
+        "TruncatedImageError",
+        "UnreadableError",
+        "UnsupportedImageError",
+        "VhdxError",
+        "problem_to_dict",
+    ],
+    "files.opening": ["BinaryFile", "RemotePath", "open_source"],
+    "files.source": ["Source"],
+    "format.block_geometry": ["Geometry"],
+    "format.header": ["Header"],
+    "format.log": ["ActiveSequence", "ExaminedEntry", "LogEntry"],
+    "format.log_replay": ["LogState"],
+    "format.metadata": ["DiskType", "Metadata", "MetadataItem"],
+    "format.parent_locator": ["ParentLocator"],
+    "format.region_table": ["Region", "RegionTable"],
+    "format.structure_copies": ["Copy"],
+    "plain_values": ["plain", "printable", "short_size"],
     "tools.survey": ["SurveyProgress", "forest_of", "survey"],
     "tools.survey_record": ["SURVEY_KEYS", "SurveyTask", "stamp_of", "survey_image"],
     "disk.folder_search": ["find_images"],
@@ -78,13 +78,48 @@ _LATER = {
 }
 
 if TYPE_CHECKING:
+    from .disk.address_map import Extent, Kind
+    from .disk.chain import Chain, open_chain
     from .disk.folder_search import find_images
+    from .disk.image import VhdxImage
     from .disk.needed_files import needed_files
+    from .disk.opening import is_vhdx, open
     from .disk.partition_stream import PartitionStream
     from .disk.partitions import Partition, PartitionTable
     from .disk.replay_changes import LogChanges
+    from .disk.salvage import DamagedRange, Doubtful, Lost
+    from .disk.virtual_disk import VirtualDisk
+    from .errors import (
+        CorruptImageError,
+        DirtyLogError,
+        Finding,
+        ImageChangedError,
+        NotVhdxError,
+        ParentError,
+        ParentMismatchError,
+        ParentNotFoundError,
+        ParentPermissionError,
+        Severity,
+        Tried,
+        TruncatedImageError,
+        UnreadableError,
+        UnsupportedImageError,
+        VhdxError,
+        problem_to_dict,
+    )
+    from .files.opening import BinaryFile, RemotePath, open_source
+    from .files.source import Source
     from .files.writing import WholeFile
+    from .format.block_geometry import Geometry
+    from .format.header import Header
+    from .format.log import ActiveSequence, ExaminedEntry, LogEntry
+    from .format.log_replay import LogState
     from .format.log_summary import LogHandling, LogStatus, LogSummary
+    from .format.metadata import DiskType, Metadata, MetadataItem
+    from .format.parent_locator import ParentLocator
+    from .format.region_table import Region, RegionTable
+    from .format.structure_copies import Copy
+    from .plain_values import plain, printable, short_size
     from .tools.allocation import DiskCell, FileCell, disk_cells, file_cells, total_parts
     from .tools.check import Report, check
     from .tools.compare import Comparison, DifferingRange, compare
