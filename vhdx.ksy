@@ -25,14 +25,12 @@ doc: |
 
   The first MiB has fixed places:
 
-  | offset  | what                                                    |
-  | ------- | ------------------------------------------------------- |
-  | 0       | file type identifier                                    |
-  | 64 KiB  | header 1, 4 KiB                                         |
-  | 128 KiB | header 2, 4 KiB                                         |
-  | 192 KiB | region table 1, 64 KiB                                  |
-  | 256 KiB | region table 2, 64 KiB                                  |
-  | 320 KiB | reserved                                                |
+  | offset           | what                               |
+  | ---------------- | ---------------------------------- |
+  | 0                | file type identifier               |
+  | 64 KiB, 128 KiB  | headers 1 and 2, 4 KiB each        |
+  | 192 KiB, 256 KiB | region tables 1 and 2, 64 KiB each |
+  | 320 KiB          | reserved                           |
 
   Everything behind it is aligned to 1 MiB and may come in any order: the log
   (found by the header), the metadata region and the block allocation table
@@ -40,9 +38,9 @@ doc: |
   (both found by the block allocation table).
 
   Only the file signature is read at once. Everything else is an instance, so
-  that a damaged or cut off part fails alone, and so that nothing large is
-  read before it is asked for. Types that decode one structure of the format
-  need neither parent nor root nor parameters and work on its bytes alone.
+  that a damaged or cut off part fails alone, and nothing large is read before
+  it is asked for. Types that decode one structure of the format need neither
+  parent nor root nor parameters and work on its bytes alone.
 
   What cannot be said in this language is left to the program that uses it:
 
@@ -88,24 +86,19 @@ instances:
     size: 0x10000
     type: region_table
     doc: First copy of the region table.
-    doc-ref: '[MS-VHDX] section 2.2.3'
     -webide-parse-mode: eager
   region_table_2:
     pos: 0x40000
     size: 0x10000
     type: region_table
     doc: Second copy of the region table.
-    doc-ref: '[MS-VHDX] section 2.2.3'
     -webide-parse-mode: eager
   current_header_number:
     value: |
       header_1.is_magic_ok and header_2.is_magic_ok
-        ? (
-          header_2.sequence_high.as<u4> > header_1.sequence_high.as<u4> or (
-            header_2.sequence_high.as<u4> == header_1.sequence_high.as<u4> and
-            header_2.sequence_low.as<u4> > header_1.sequence_low.as<u4>
-          ) ? 2 : 1
-        )
+        ? (header_2.sequence_high.as<u4> > header_1.sequence_high.as<u4> or (
+          header_2.sequence_high.as<u4> == header_1.sequence_high.as<u4> and
+          header_2.sequence_low.as<u4> > header_1.sequence_low.as<u4>) ? 2 : 1)
         : (header_1.is_magic_ok ? 1 : (header_2.is_magic_ok ? 2 : 0))
     doc: |
       Which of the two headers is in force: the one with the greater sequence
@@ -120,8 +113,8 @@ instances:
     value: 'region_table_1.is_magic_ok ? 1 : (region_table_2.is_magic_ok ? 2 : 0)'
     doc: |
       Which of the two region tables is in force: the first with the right
-      signature; 0 if neither has it. A table whose checksum is wrong does not
-      count, which is not checked here.
+      signature; 0 if neither has it. The checksum is not checked here, either.
+    doc-ref: '[MS-VHDX] section 2.2.3'
   current_region_table:
     value: 'current_region_table_number == 2 ? region_table_2 : region_table_1'
     if: current_region_table_number != 0
@@ -132,33 +125,18 @@ instances:
     type: log_region
     if: |
       current_header_number != 0
-        ? current_header.ofs_log.as<u8> >= 0x100000.as<u8> and
-          current_header.ofs_log.as<u8> <= _io.size.as<u8>
+        ? current_header.ofs_log.as<u8> >= 0x100000.as<u8> and current_header.ofs_log.as<u8> <= _io.size.as<u8>
         : false
     doc: |
-      The log, whether there is anything to replay in it or not. There is, if
-      `log_guid` of the current header is not zero. None if it begins in the
-      first MiB or outside the file.
+      The log, whether there is anything to replay in it (`log_guid` of the
+      current header is not zero) or not. None if it begins in the first MiB
+      or outside the file.
     -webide-parse-mode: eager
   has_bat:
-    value: |
-      current_region_table_number != 0
-        ? (
-          current_region_table.search.has_bat
-            ? current_region_table.search.bat.last.is_in_file
-            : false
-        )
-        : false
+    value: 'current_region_table_number != 0 ? current_region_table.search.has_bat : false'
     doc: True if there is a block allocation table that begins inside the file.
   has_metadata:
-    value: |
-      current_region_table_number != 0
-        ? (
-          current_region_table.search.has_metadata
-            ? current_region_table.search.metadata.last.is_in_file
-            : false
-        )
-        : false
+    value: 'current_region_table_number != 0 ? current_region_table.search.has_metadata : false'
     doc: True if there is a metadata region that begins inside the file.
   metadata:
     pos: current_region_table.search.metadata.last.ofs_region.as<s8>
@@ -249,9 +227,7 @@ types:
       - id: checksum
         -orig-id: Checksum
         type: u4
-        doc: |
-          CRC-32C (Castagnoli) of the 4096 bytes of the header, this field
-          taken as zero.
+        doc: CRC-32C (Castagnoli) of the 4096 bytes, this field taken as zero.
       - id: sequence_number
         -orig-id: SequenceNumber
         type: u8
@@ -259,9 +235,7 @@ types:
       - id: file_write_guid
         -orig-id: FileWriteGuid
         type: guid
-        doc: |
-          Changed before the first write after opening, whatever is written;
-          tells whether anything in the file has changed.
+        doc: New at the first write of any kind; tells if the file has changed.
       - id: data_write_guid
         -orig-id: DataWriteGuid
         type: guid
@@ -289,9 +263,7 @@ types:
       - id: ofs_log
         -orig-id: LogOffset
         type: u8
-        doc: |
-          Offset of the log in the file; a multiple of 1 MiB, and not within
-          the first.
+        doc: Offset of the log in the file; a multiple of 1 MiB, but not 0.
     instances:
       sequence_low:
         pos: 8
@@ -324,9 +296,7 @@ types:
       - id: checksum
         -orig-id: Checksum
         type: u4
-        doc: |
-          CRC-32C (Castagnoli) of the 64 KiB of the table, this field taken
-          as zero.
+        doc: CRC-32C (Castagnoli) of the 64 KiB, this field taken as zero.
       - id: num_entries
         -orig-id: EntryCount
         type: u4
@@ -362,9 +332,7 @@ types:
       - id: ofs_region
         -orig-id: FileOffset
         type: u8
-        doc: |
-          Offset of the region in the file; a multiple of 1 MiB, and not
-          within the first.
+        doc: Offset of the region in the file; a multiple of 1 MiB, but not 0.
       - id: len_region
         -orig-id: Length
         type: u4
@@ -372,9 +340,7 @@ types:
       - id: is_required
         -orig-id: Required
         type: b1
-        doc: |
-          True if a reader that does not know the region must not open the
-          image.
+        doc: True if a reader has to know the region to open the image.
       - id: reserved
         -orig-id: Reserved
         type: b31
@@ -411,8 +377,8 @@ types:
         repeat-until: _.kind == "BAT" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the block allocation table.
       has_bat:
-        value: num_entries != 0 and bat.last.kind == "BAT"
-        doc: True if there is a block allocation table.
+        value: num_entries != 0 and bat.last.kind == "BAT" and bat.last.is_in_file
+        doc: True if there is one, and it begins inside the file.
       metadata:
         pos: 16
         type: region_table_entry
@@ -420,8 +386,8 @@ types:
         repeat-until: _.kind == "metadata" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the metadata region.
       has_metadata:
-        value: num_entries != 0 and metadata.last.kind == "metadata"
-        doc: True if there is a metadata region.
+        value: num_entries != 0 and metadata.last.kind == "metadata" and metadata.last.is_in_file
+        doc: True if there is one, and it begins inside the file.
   metadata_region:
     -webide-representation: 'disk of {virtual_disk_size}, {file_parameters}'
     doc: |
@@ -445,53 +411,51 @@ types:
         pos: search.file_parameters.last.ofs_item
         size: search.file_parameters.last.len_item
         type: file_parameters_item
-        if: search.has_file_parameters
+        if: search.file_parameters.last.kind == "file parameters"
         doc: Block size and kind of the disk.
         -webide-parse-mode: eager
       virtual_disk_size:
         pos: search.virtual_disk_size.last.ofs_item
         size: search.virtual_disk_size.last.len_item
         type: virtual_disk_size_item
-        if: search.has_virtual_disk_size
+        if: search.virtual_disk_size.last.kind == "virtual disk size"
         doc: Size of the disk.
         -webide-parse-mode: eager
       virtual_disk_id:
         pos: search.virtual_disk_id.last.ofs_item
         size: search.virtual_disk_id.last.len_item
         type: virtual_disk_id_item
-        if: search.has_virtual_disk_id
+        if: search.virtual_disk_id.last.kind == "virtual disk ID"
         doc: Identity of the disk.
         -webide-parse-mode: eager
       logical_sector_size:
         pos: search.logical_sector_size.last.ofs_item
         size: search.logical_sector_size.last.len_item
         type: logical_sector_size_item
-        if: search.has_logical_sector_size
+        if: search.logical_sector_size.last.kind == "logical sector size"
         doc: Sector size that the disk shows.
         -webide-parse-mode: eager
       physical_sector_size:
         pos: search.physical_sector_size.last.ofs_item
         size: search.physical_sector_size.last.len_item
         type: physical_sector_size_item
-        if: search.has_physical_sector_size
+        if: search.physical_sector_size.last.kind == "physical sector size"
         doc: Sector size that the disk claims to have inside.
         -webide-parse-mode: eager
       parent_locator:
         pos: search.parent_locator.last.ofs_item
         size: search.parent_locator.last.len_item
         type: parent_locator_item
-        if: search.has_parent_locator
+        if: search.parent_locator.last.kind == "parent locator"
         doc: Where the parent of a differencing disk is.
         doc-ref: '[MS-VHDX] section 2.6.2.6'
         -webide-parse-mode: eager
       is_geometry_ok:
         value: |
-          search.has_file_parameters and
-          search.has_virtual_disk_size and
-          search.has_logical_sector_size
-            ? file_parameters.is_len_block_ok and
-              virtual_disk_size.is_size_ok and
-              logical_sector_size.is_size_ok
+          search.file_parameters.last.kind == "file parameters" and
+          search.virtual_disk_size.last.kind == "virtual disk size" and
+          search.logical_sector_size.last.kind == "logical sector size"
+            ? file_parameters.is_len_block_ok and virtual_disk_size.is_size_ok and logical_sector_size.is_size_ok
             : false
         doc: |
           True if block size, sector size and disk size are there and within
@@ -527,7 +491,6 @@ types:
         repeat-expr: num_entries
         if: num_entries.as<u4> <= 2047.as<u4>
         doc: The items, in any order. More than the table holds are none.
-        -webide-parse-mode: eager
   metadata_table_entry:
     -webide-representation: '{kind}: {len_item:dec} bytes at {ofs_item}'
     doc: |
@@ -542,9 +505,7 @@ types:
       - id: ofs_item
         -orig-id: Offset
         type: u4
-        doc: |
-          Offset of the item from the start of the metadata region, at least
-          64 KiB; 0 if the item is empty.
+        doc: Where it is in the region, at least 64 KiB; 0 if it is empty.
       - id: len_item
         -orig-id: Length
         type: u4
@@ -556,15 +517,11 @@ types:
       - id: is_virtual_disk
         -orig-id: IsVirtualDisk
         type: b1
-        doc: |
-          True if the item describes the virtual disk, false if it describes
-          this file.
+        doc: True if it describes the virtual disk, false if this file.
       - id: is_required
         -orig-id: IsRequired
         type: b1
-        doc: |
-          True if a reader that does not know the item must not open the
-          image.
+        doc: True if a reader has to know the item to open the image.
       - id: reserved
         -orig-id: Reserved
         type: b29
@@ -595,82 +552,64 @@ types:
     doc: |
       The metadata table once more, read for each known item up to the entry
       that names it, or else to the end. The last entry of each array is the
-      one looked for, if the boolean of the same name is true.
+      one looked for, if its `kind` is. Where a table is empty its header is
+      looked at, which is no entry of any such kind.
     instances:
       num_entries:
         pos: 10
         type: u2
         doc: Number of entries in the table.
+      ofs_first:
+        value: 'num_entries == 0 ? 0.as<s8> : 32.as<s8>'
+        doc: Where a search begins.
       ofs_end:
         value: 'num_entries.as<u4> > 2047.as<u4> ? 65536.as<s8> : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 32.as<s8>).as<s8>'
         doc: Where a search ends if nothing was found.
       file_parameters:
-        pos: 32
+        pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "file parameters" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the file parameters.
-      has_file_parameters:
-        value: num_entries != 0 and file_parameters.last.kind == "file parameters"
-        doc: True if there is such an item.
       virtual_disk_size:
-        pos: 32
+        pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "virtual disk size" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the virtual disk size.
-      has_virtual_disk_size:
-        value: num_entries != 0 and virtual_disk_size.last.kind == "virtual disk size"
-        doc: True if there is such an item.
       virtual_disk_id:
-        pos: 32
+        pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "virtual disk ID" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the virtual disk ID.
-      has_virtual_disk_id:
-        value: num_entries != 0 and virtual_disk_id.last.kind == "virtual disk ID"
-        doc: True if there is such an item.
       logical_sector_size:
-        pos: 32
+        pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "logical sector size" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the logical sector size.
-      has_logical_sector_size:
-        value: num_entries != 0 and logical_sector_size.last.kind == "logical sector size"
-        doc: True if there is such an item.
       physical_sector_size:
-        pos: 32
+        pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "physical sector size" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the physical sector size.
-      has_physical_sector_size:
-        value: num_entries != 0 and physical_sector_size.last.kind == "physical sector size"
-        doc: True if there is such an item.
       parent_locator:
-        pos: 32
+        pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "parent locator" or _io.pos.as<s8> >= ofs_end
         doc: The entries up to the one of the parent locator.
-      has_parent_locator:
-        value: num_entries != 0 and parent_locator.last.kind == "parent locator"
-        doc: True if there is such an item.
   file_parameters_item:
     -webide-representation: 'blocks of {len_block_mib:dec} MiB, {kind}'
-    doc: |
-      Block size and kind of the disk: fixed, differencing, or, with neither
-      flag set, dynamic.
+    doc: Block size and kind of the disk.
     doc-ref: '[MS-VHDX] section 2.6.2.1'
     seq:
       - id: len_block
         -orig-id: BlockSize
         type: u4
-        doc: |
-          Size of a payload block in bytes; a power of two from 1 MiB to
-          256 MiB.
+        doc: Size of a block in bytes; a power of two from 1 MiB to 256 MiB.
       - id: leave_block_allocated
         -orig-id: LeaveBlockAllocated
         type: b1
@@ -693,7 +632,7 @@ types:
         doc: True if the block size is within its limits.
       kind:
         value: 'has_parent ? "differencing" : (leave_block_allocated ? "fixed" : "dynamic")'
-        doc: Name of the kind of disk.
+        doc: Name of the kind of disk; dynamic if neither flag is set.
   virtual_disk_size_item:
     -webide-representation: '{size_mib:dec} MiB'
     doc: Size of the disk.
@@ -757,9 +696,7 @@ types:
       - id: locator_type
         -orig-id: LocatorType
         type: guid
-        doc: |
-          B04AEFB7-D19E-4A81-B789-25B8E9445913, if the parent is a VHDX file;
-          others are not known.
+        doc: B04AEFB7-D19E-4A81-B789-25B8E9445913 if the parent is a VHDX file.
       - id: reserved
         -orig-id: Reserved
         type: u2
@@ -769,11 +706,7 @@ types:
         doc: Number of entries.
     instances:
       is_vhdx:
-        value: |
-          locator_type.raw == [
-            0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a,
-            0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13
-          ]
+        value: locator_type.raw == [0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a, 0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13]
         doc: True if the locator is of the one known type.
       entries:
         pos: 20
@@ -837,8 +770,7 @@ types:
       of disks, though only differencing ones use the bitmaps.
 
       The largest table has more than 67 million entries, so it is shown in
-      chunks of `chunk_ratio` payload entries, and each chunk is read when it
-      is asked for.
+      chunks of `chunk_ratio` payload entries, each read when it is asked for.
     doc-ref: '[MS-VHDX] section 2.5'
     params:
       - id: ofs_bat
@@ -868,20 +800,15 @@ types:
         doc: Number of payload blocks, the last of which may be partial.
       num_chunks:
         value: ((num_payload_blocks + (chunk_ratio.as<u8> - 1.as<u8>).as<u8>).as<u8> / chunk_ratio.as<u8>).as<u8>
-        doc: |
-          Number of chunks, which is also the number of sector bitmap blocks;
-          at most 16384.
+        doc: Number of chunks and of sector bitmap blocks; at most 16384.
       chunks:
         type: bat_chunk(_index.as<u8>)
         repeat: expr
         repeat-expr: num_chunks.as<u4>
         doc: The parts of the table, one for each sector bitmap block.
-        -webide-parse-mode: lazy
   bat_chunk:
     -webide-representation: '{num_payload_blocks:dec} blocks from block {first_block:dec} on'
-    doc: |
-      The entries of the payload blocks of one chunk, and of its sector bitmap
-      block.
+    doc: The entries of a chunk's payload blocks and of its sector bitmap block.
     doc-ref: '[MS-VHDX] section 2.5'
     params:
       - id: chunk_number
@@ -898,13 +825,7 @@ types:
             : (_parent.num_payload_blocks - first_block).as<u8>
         doc: Number of payload blocks; fewer in the last chunk.
       ofs_chunk:
-        value: |
-          (
-            _parent.ofs_bat + (
-              (chunk_number * (_parent.chunk_ratio.as<u8> + 1.as<u8>).as<u8>).as<u8>
-                * 8.as<u8>
-            ).as<u8>
-          ).as<u8>
+        value: (_parent.ofs_bat + ((chunk_number * (_parent.chunk_ratio.as<u8> + 1.as<u8>).as<u8>).as<u8> * 8.as<u8>).as<u8>).as<u8>
         doc: Offset of the first payload entry in the file.
       ofs_sector_bitmap_entry:
         value: (ofs_chunk + (_parent.chunk_ratio.as<u8> * 8.as<u8>).as<u8>).as<u8>
@@ -945,29 +866,22 @@ types:
         doc: Where on the disk the block begins.
       len_data:
         value: |
-          (_parent._parent.len_disk - ofs_disk).as<u8>
-            < _parent._parent.len_block.as<u8>
+          (_parent._parent.len_disk - ofs_disk).as<u8> < _parent._parent.len_block.as<u8>
             ? (_parent._parent.len_disk - ofs_disk).as<u8>
             : _parent._parent.len_block.as<u8>
-        doc: |
-          Size of the block in bytes, up to the end of the disk: the last one
-          may be larger than what is left of the disk.
+        doc: Size of the block in bytes; of the last one, up to the disk's end.
       is_in_file:
         value: |
           entry.file_offset_mb <= (_root._io.size.as<u8> / 0x100000.as<u8>).as<u8>
             ? (_root._io.size.as<u8> - entry.ofs_block).as<u8> >= len_data
             : false
-        doc: |
-          True if the file has all the bytes at the place that the entry tells,
-          whether the state means them or not.
+        doc: True if all its bytes are in the file, whatever the state says.
       data:
         io: _root._io
         pos: entry.ofs_block.as<s8>
         size: len_data.as<u4>
         if: entry.is_present and is_in_file
-        doc: |
-          The bytes of the block; none if it is not present, or if the file
-          ends before it does.
+        doc: The bytes of the block; none if absent, or if the file ends before.
   bat_payload_entry:
     -webide-representation: '{state} {ofs_present}'
     doc: State and place of one payload block.
@@ -985,9 +899,7 @@ types:
       - id: file_offset_mb_lo
         -orig-id: FileOffsetMB
         type: b12
-        doc: |
-          The low 12 bits of FileOffsetMB; a bit field of all its 44 bits is
-          more than some languages can read.
+        doc: The low 12 of 44 bits, more than some languages can read at once.
       - id: file_offset_mb_hi
         -orig-id: FileOffsetMB
         type: u4
@@ -1028,11 +940,11 @@ types:
         if: entry.is_present and entry.file_offset_mb < (_root._io.size.as<u8> / 0x100000.as<u8>).as<u8>
         doc: |
           Bit `b` (0 is the least significant) of byte `n` stands for logical
-          sector `8 * n + b` of the chunk. None if the block is not present,
-          or if the file ends before it does.
+          sector `8 * n + b` of the chunk. None if absent, or if the file ends
+          before.
   bat_sector_bitmap_entry:
     -webide-representation: '{state} {ofs_present}'
-    doc: State and place of one sector bitmap block.
+    doc: The same as `bat_payload_entry`, but for the states.
     doc-ref: '[MS-VHDX] section 2.5.1'
     seq:
       - id: state
@@ -1047,9 +959,7 @@ types:
       - id: file_offset_mb_lo
         -orig-id: FileOffsetMB
         type: b12
-        doc: |
-          The low 12 bits of FileOffsetMB; a bit field of all its 44 bits is
-          more than some languages can read.
+        doc: The low 12 bits of FileOffsetMB.
       - id: file_offset_mb_hi
         -orig-id: FileOffsetMB
         type: u4
@@ -1061,9 +971,7 @@ types:
         doc: Place of the block in the file in MiB.
       ofs_block:
         value: (file_offset_mb * 0x100000.as<u8>).as<u8>
-        doc: |
-          The same in bytes. Means something only if the block is present:
-          writers leave old places in the entries of absent ones.
+        doc: The same in bytes; means something only if the block is present.
       is_present:
         value: state == sector_bitmap_state::bitmap_present
         doc: True if the block is in this file.
@@ -1127,13 +1035,9 @@ types:
       len_wrapped:
         value: |
           (ofs_sector + len_entry.as<u8>).as<u8> > _parent._io.size.as<u8>
-            ? (
-              (ofs_sector + len_entry.as<u8>).as<u8> - _parent._io.size.as<u8>
-            ).as<u8>
+            ? ((ofs_sector + len_entry.as<u8>).as<u8> - _parent._io.size.as<u8>).as<u8>
             : 0.as<u8>
-        doc: |
-          Number of bytes of the entry that are not behind its first ones, but
-          at the start of the log.
+        doc: Number of bytes of the entry that are at the start of the log.
         -webide-parse-mode: lazy
       entry:
         io: _parent._io
@@ -1143,8 +1047,7 @@ types:
         if: kind == "entry" and len_wrapped == 0.as<u8>
         doc: |
           The entry that begins here. One that goes on at the start of the log
-          cannot be shown from here: join its bytes and read them as
-          `log_entry`.
+          cannot be shown: join its bytes and read them as `log_entry`.
   other_bytes:
     doc: What is none of the structures that may be in its place.
     seq:
@@ -1198,9 +1101,7 @@ types:
       - id: checksum
         -orig-id: Checksum
         type: u4
-        doc: |
-          CRC-32C (Castagnoli) of the `len_entry` bytes of the entry, this
-          field taken as zero.
+        doc: CRC-32C (Castagnoli) of the entry, this field taken as zero.
       - id: len_entry
         -orig-id: EntryLength
         type: u4
@@ -1235,9 +1136,7 @@ types:
       - id: last_file_offset
         -orig-id: LastFileOffset
         type: u8
-        doc: |
-          Size in bytes that holds all that was allocated in the file when
-          the entry was written.
+        doc: Size in bytes that holds all that was allocated at the time.
     instances:
       sequence_low:
         pos: 16
@@ -1251,9 +1150,7 @@ types:
         -webide-parse-mode: eager
       session:
         value: 'log_guid.raw == _root.current_header.log_guid.raw ? "current" : "other"'
-        doc: |
-          Whether the log GUID is that of the current header, without which an
-          entry does not count.
+        doc: Whether the log GUID is the current header's; others do not count.
   log_descriptor:
     -webide-representation: '{body}'
     doc: One write to be replayed, in 32 bytes.
@@ -1308,8 +1205,7 @@ types:
         size: len_zero.as<s8>
         if: |
           len_zero.as<u8> > 0.as<u8> and len_zero.as<u8> <= _root._io.size.as<u8> and
-          ofs_file.as<u8> > 0.as<u8> and
-          ofs_file.as<u8> <= (_root._io.size.as<u8> - len_zero.as<u8>).as<u8>
+          ofs_file.as<u8> > 0.as<u8> and ofs_file.as<u8> <= (_root._io.size.as<u8> - len_zero.as<u8>).as<u8>
         doc: The bytes of the file that are to become zeros, if it has them.
   log_data_descriptor:
     -webide-representation: '4096 bytes at {ofs_file}'

@@ -173,6 +173,21 @@ def test_limits_of_the_geometry(block_size, sector_size, virtual_size, fine):
     assert metadata.is_geometry_ok == fine
 
 
+def test_entries_behind_an_empty_table_are_none():
+    """A search reads one entry at least: it must not be one that the table does not count."""
+    image = dynamic(MB)
+    region = image.file.read(image.metadata_offset, MB)
+    items = ("file_parameters", "virtual_disk_size", "virtual_disk_id", "logical_sector_size", "physical_sector_size")
+    for count, are_there in ((5, True), (0, False)):
+        metadata = Vhdx.MetadataRegion.from_bytes(region[:10] + count.to_bytes(2, "little") + region[12:])
+        assert metadata.is_geometry_ok == are_there
+        assert {getattr(metadata, name) is not None for name in items} == {are_there}
+    table = image.file.read(spec.REGION_TABLE_OFFSETS[0], spec.REGION_TABLE_SIZE)
+    search = Vhdx.RegionTable.from_bytes(table[:8] + bytes(4) + table[12:]).search
+    assert not search.has_bat
+    assert not search.has_metadata
+
+
 @given(
     block_shift=st.integers(20, 28),
     sector_size=st.sampled_from(spec.SECTOR_SIZES),
