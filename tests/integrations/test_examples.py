@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from builder import MB, dirty, dynamic, full, hide
+from builder import MB, differencing, dirty, dynamic, full, hide, partial
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "integrations"
@@ -56,6 +56,77 @@ def test_dissect_finds_a_real_file_system(container, corpus):
     volume.seek(0)
     assert "$MFT" in NTFS(volume).mft.root.listdir()
     disk.close()
+
+
+@pytest.fixture
+def dfvfs():
+    if not os.environ.get("CI"):
+        pytest.importorskip("dfvfs", reason="dfvfs is not installed")
+    from dfvfs.lib import definitions
+    from dfvfs.resolver_helpers import vhdi_resolver_helper
+    from dfvfs.resolver_helpers.manager import ResolverHelperManager as Manager
+
+    runpy.run_path(str(FOLDER / "dfvfs_vhdx.py"))
+    yield
+    Manager.DeregisterHelper(Manager.GetHelper(definitions.TYPE_INDICATOR_VHDI))
+    Manager.RegisterHelper(vhdi_resolver_helper.VHDIResolverHelper())
+
+
+def open_by_dfvfs(path):
+    from dfvfs.path import factory
+    from dfvfs.resolver import context, resolver
+
+    file = factory.Factory.NewPathSpec("OS", location=str(path))
+    image = factory.Factory.NewPathSpec("VHDI", parent=file)
+    return resolver.Resolver.OpenFileObject(image, resolver_context=context.Context())
+
+
+@pytest.mark.witness
+@pytest.mark.usefixtures("dfvfs")
+def test_dfvfs_reads_a_dirty_image_and_a_chain(tmp_path):
+    from dfvfs.lib import errors
+
+    file = open_by_dfvfs(DIRTY.save(tmp_path / "dirty.vhdx"))
+    assert file.get_size() == 8 * MB
+    assert file.read(8 * MB) == DIRTY.replayed().expected()
+    for folder in ("bases", "leaves"):
+        (tmp_path / folder).mkdir()
+    base = dynamic(2 * MB, {0: full(), 1: full()}, name="base")
+    middle = differencing(2 * MB, {0: partial({3: b"middle"})}, parent=base, parent_path="..\\bases\\base.vhdx")
+    leaf = differencing(2 * MB, {0: partial({4: b"leaf"})}, parent=middle, parent_path=".\\middle.avhdx")
+    base.save(tmp_path / "bases" / "base.vhdx")
+    middle.save(tmp_path / "leaves" / "middle.avhdx")
+    file = open_by_dfvfs(leaf.save(tmp_path / "leaves" / "leaf.avhdx"))
+    assert file.read(2 * MB) == leaf.expected()
+    os.remove(tmp_path / "bases" / "base.vhdx")
+    with pytest.raises(errors.BackEndError, match="parent was not found"):
+        open_by_dfvfs(tmp_path / "leaves" / "leaf.avhdx")
+
+
+@pytest.mark.witness
+@pytest.mark.usefixtures("dfvfs")
+def test_dfvfs_reads_a_vhd_as_it_did(tmp_path):
+    (tmp_path / "disk.raw").write_bytes(DIRTY.replayed().expected())
+    command = ["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed,force_size"]
+    subprocess.run([*command, tmp_path / "disk.raw", tmp_path / "disk.vhd"], check=True)
+    file = open_by_dfvfs(tmp_path / "disk.vhd")
+    assert file.get_size() == 8 * MB
+    assert file.read(8 * MB) == DIRTY.replayed().expected()
+
+
+@pytest.mark.corpus
+@pytest.mark.witness
+@pytest.mark.usefixtures("dfvfs")
+def test_dfvfs_finds_a_real_file_system_behind_a_dirty_log(corpus):
+    from dfvfs.helpers import volume_scanner
+    from dfvfs.resolver import resolver
+
+    options = volume_scanner.VolumeScannerOptions()
+    options.partitions = options.volumes = ["all"]
+    options.snapshots = ["none"]
+    (volume,) = volume_scanner.VolumeScanner().GetBasePathSpecs(str(corpus / "small_ntfs_test.vhdx"), options=options)
+    root = resolver.Resolver.OpenFileSystem(volume).GetRootFileEntry()
+    assert "$MFT" in {entry.name for entry in root.sub_file_entries}
 
 
 @pytest.mark.witness

@@ -18,6 +18,7 @@ from builder import MB, dirty, dynamic, full, hide, reserved
 import vhdxreader
 from vhdxreader.integrations import fuse
 from vhdxreader.integrations.fuse import DiskFiles
+from vhdxreader.integrations.nbd import nbd_uri, served
 
 SIZE = 9 * MB + 512
 IMAGE = dynamic(SIZE, {0: full(), 2: full(), 9: full()}, name="fuse")
@@ -53,6 +54,26 @@ def fuse_here(witness):
     witness("fusermount3")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("there is no /dev/fuse for this user")
+
+
+@pytest.mark.usefixtures("fuse_here")
+@pytest.mark.witness
+def test_nbdfuse_shows_the_disk_that_is_served(tmp_path, witness):
+    """The way to a file without mfusepy: FUSE by libnbd, from our NBD server."""
+    file = tmp_path / "mnt" / "disk.raw"
+    file.parent.mkdir()
+    with vhdxreader.open(IMAGE.open()) as disk, served({"": disk}) as path:
+        process = subprocess.Popen([witness("nbdfuse"), "-r", file, nbd_uri("", path)])
+        try:
+            for _ in range(400):
+                if file.exists() or process.poll() is not None:
+                    break
+                time.sleep(0.05)
+            assert file.stat().st_size == SIZE
+            assert file.read_bytes() == IMAGE.expected()
+        finally:
+            subprocess.run(["fusermount3", "-u", file.parent], check=True)
+            assert process.wait(30) == 0
 
 
 @pytest.mark.usefixtures("fuse_here")
