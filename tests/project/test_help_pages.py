@@ -20,10 +20,11 @@ COMMANDS = ["", *app.list_commands(None)]
 
 
 def words_of_help(command: str) -> list[str]:
-    """The words that `--help` prints, without its headings."""
+    """The words that `--help` prints, without the lines that are its headings."""
     arguments = [*command.split(), "--help"]
     shown = CliRunner().invoke(app, arguments, prog_name="vhdxreader", terminal_width=500).output
-    return [word for word in shown.split() if word not in ("Usage:", "Options:", "Commands:")]
+    shown = shown.removeprefix("Usage:")
+    return [word for line in shown.splitlines() if not re.match(r"\S.*:$", line) for word in line.split()]
 
 
 def words_are_in_order(words: list[str], text: str) -> None:

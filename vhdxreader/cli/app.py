@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 import click
 
@@ -19,26 +19,29 @@ from .failure import FAILED, FINE, INTERRUPTED, USAGE, failed
 from .options import named_image
 from .suggestions import did_you_mean, similar
 
-_COMMANDS = (
-    "cat",
-    "check",
-    "compare",
-    "completion",
-    "convert",
-    "dump",
-    "hash",
-    "info",
-    "log",
-    "map",
-    "measure",
-    "mount",
-    "partitions",
-    "report",
-    "serve",
-    "skeleton",
-    "survey",
-    "tree",
-)
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_COMMANDS = {  # and what `--help` says of each, which then need not load them
+    "cat": "The virtual disk's bytes to standard output.",
+    "check": "All that is wrong with an image.",
+    "compare": "Whether two disks hold the same bytes.",
+    "completion": "The completion script for a shell.",
+    "convert": "The virtual disk as raw, VHD, qcow2 and others.",
+    "dump": "Every field of every structure.",
+    "hash": "Digests of the virtual disk.",
+    "info": "What an image is: type, sizes, state, parent.",
+    "log": "Every entry of the log.",
+    "map": "Where each part of the disk comes from.",
+    "measure": "What a conversion needs, and what the image takes.",
+    "mount": "The disk and its partitions as files, by FUSE.",
+    "partitions": "The partitions inside the disk, and what they hold.",
+    "report": "One page on an image, to keep.",
+    "serve": "The virtual disk over NBD, read-only.",
+    "skeleton": "A copy without the payload.",
+    "survey": "A record of each of very many images.",
+    "tree": "Which image is whose parent.",
+}
 
 
 class _Commands(click.Group):
@@ -51,7 +54,21 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = import_module(f".{cmd_name}", __package__).command
+        command.short_help = _COMMANDS[cmd_name]
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What the Tab key proposes for a subcommand or an option."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in _COMMANDS if name.startswith(incomplete)]
+        proposed = [CompletionItem(name, help=_COMMANDS[name]) for name in names]
+        return [*proposed, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -77,7 +94,8 @@ def app() -> None:
     """Read Microsoft VHDX disk images, never write them.
 
     Exit codes: 0 fine, 1 could not do it, 2 the image is corrupt, 3 done but worth a look (check only), 64 wrong usage,
-    130 interrupted. Of several images the worst counts: 2 before 1 before 3.
+    130 interrupted. Of several images the worst counts: 2 before 1 before 3. compare has cmp's: 0 the same, 1
+    different, 2 trouble.
     """
 
 

@@ -10,13 +10,14 @@ import click
 import vhdxreader
 from vhdxreader import CustodyRecord
 
+from .grouped import GroupedCommand
 from .options import part_of, partition_option, reads_data, size
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import reading, records, standard_output
 
 
-@click.command("cat", short_help="The virtual disk's bytes to standard output.")
+@click.command("cat", cls=GroupedCommand)
 @reads_data
 @partition_option
 @click.option("--offset", type=size, metavar="SIZE", default="0", help="Start at this byte of the virtual disk.")

@@ -12,6 +12,7 @@ from vhdxreader import FileRange, Report, Severity, VhdxError
 
 from .answer import answers, asked_for_json
 from .failure import each_image, failed, worst
+from .grouped import GroupedCommand
 from .info_text import log_state, short_log_state
 from .options import images_argument, parent_options
 from .output import print_findings, print_pairs, short_size, size
@@ -35,7 +36,7 @@ _SUMMARY = (
 )
 
 
-@click.command("check", short_help="All that is wrong with an image.")
+@click.command("check", cls=GroupedCommand)
 @images_argument
 @click.option("-v", "--verbose", is_flag=True, help="Of several images, all findings, not a line each.")
 @answers("check", *_KEYS)

@@ -13,6 +13,7 @@ from vhdxreader import Comparison, PartitionStream, VhdxError, VirtualDisk
 
 from .answer import answers, asked_for_json
 from .failure import failed
+from .grouped import GroupedCommand
 from .options import opens, part_of, partition_option
 from .output import report_findings, size
 from .progress import progress_bar, shows_progress
@@ -25,7 +26,7 @@ _KEYS = (
 _MAX_LISTED = 1000
 
 
-@click.command("compare", short_help="Whether two disks hold the same bytes.")
+@click.command("compare", cls=GroupedCommand)
 @click.argument("a", metavar="A", type=click.Path())
 @click.argument("b", metavar="B", type=click.Path())
 @opens

@@ -14,13 +14,14 @@ import vhdxreader
 from vhdxreader import CustodyRecord, Finding, PartitionStream, VirtualDisk
 
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import offers_force, part_of, partition_option, reads_data, terminable
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import reading, records, standard_output
 
 
-@click.command("convert", short_help="The virtual disk as raw, VHD, qcow2 and others.")
+@click.command("convert", cls=GroupedCommand)
 @reads_data
 @click.argument("target", metavar="DST", type=click.Path())
 @partition_option

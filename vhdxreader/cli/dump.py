@@ -11,21 +11,25 @@ import vhdxreader
 from vhdxreader import DUMP_SECTIONS, MAX_DUMP_COUNT, DumpNode
 
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import image_argument
 from .output import printable, terminal_width
 
 _WIDE = 120  # columns of a terminal that has room for 16 bytes and what they mean
 
 
-@click.command("dump", short_help="Every field of every structure.")
+@click.command("dump", cls=GroupedCommand)
 @image_argument
 @click.argument("section", type=click.Choice(DUMP_SECTIONS), required=False)
 @answers("dump", "filename", "structures")
-@click.option("--first", type=click.IntRange(0), default=0, help="First BAT entry, or first 4 KiB sector of the log.")
+@click.option(
+    "--first", type=click.IntRange(0), default=0, metavar="N", help="First BAT entry, or first 4 KiB sector of the log."
+)
 @click.option(
     "--count",
     type=click.IntRange(1, MAX_DUMP_COUNT),
     default=64,
+    metavar="N",
     show_default=True,
     help="How many BAT entries or log sectors.",
 )
@@ -60,7 +64,7 @@ class _Seen:
 
 def _print_text(nodes: Iterable[DumpNode]) -> None:
     width = terminal_width()
-    shown_bytes, name_width = (16, 32) if width is None or width >= _WIDE else (8, 26)
+    shown_bytes, name_width = (16, 32) if width is None or width >= _WIDE else (6, 24)
     for node in nodes:
         for line in _lines(node, 0, shown_bytes, name_width, width):
             click.echo(line)
@@ -76,12 +80,11 @@ def _lines(node: DumpNode, depth: int, shown_bytes: int, name_width: int, width:
     begin = f"{place:12}  {'  ' * depth + name:<{name_width}}  "
     begin += "" if node.children else f"{raw:<{2 * shown_bytes + 3}}  "
     text = printable(f"cannot be read: {node.problem}" if node.problem else node.meaning)
-    room = None if width is None else width - len(begin)
-    if room is None or len(text) <= room or room < 16:
+    if width is None or len(begin) + len(text) <= width:
         yield (begin + text).rstrip()
-    else:
-        first, *more = textwrap.wrap(text, room)
-        yield begin + first
-        yield from (" " * len(begin) + line for line in more)
+    else:  # the meaning gets lines of its own: a GUID, say, is not broken
+        indent = " " * (len(place.ljust(12)) + 2 * depth + 4)
+        yield begin.rstrip()
+        yield from textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
     for child in node.children:
         yield from _lines(child, depth + 1, shown_bytes, name_width, width)

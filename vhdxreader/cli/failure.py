@@ -9,7 +9,7 @@ import click
 from vhdxreader import CorruptImageError, VhdxError
 
 from .answer import asked_for_json
-from .output import in_options, printable
+from .output import complain, in_options
 from .suggestions import did_you_mean, similar_files
 
 FINE, FAILED, CORRUPT, WARNED, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
@@ -22,7 +22,7 @@ def failed(error: Exception, filename: str | None = None) -> int:
     answer = asked_for_json()
     if answer is not None:
         answer.fail(error, filename)
-    click.echo(f"vhdxreader: {printable(error_text(error, filename))}", err=True)
+    complain(f"vhdxreader: {error_text(error, filename)}")
     return exit_code_of(error)
 
 

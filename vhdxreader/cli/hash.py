@@ -13,6 +13,7 @@ from vhdxreader import CustodyRecord, ListedDigest
 
 from .answer import answers, asked_for_json
 from .failure import each_image, failed
+from .grouped import GroupedCommand
 from .options import changing_option, images_argument, opens, part_of, partition_option, salvage_options
 from .output import printable, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
@@ -29,10 +30,11 @@ def _takes_both(command: Any) -> Any:
     for option in command.__click_params__:
         if option.name == "log":
             option.type = click.Choice([*option.type.choices, "both"])
+            option.help += " both: first the stale state's digests, then those after the replay."
     return command
 
 
-@click.command("hash", short_help="Digests of the virtual disk.")
+@click.command("hash", cls=GroupedCommand)
 @images_argument
 @_takes_both
 @opens

@@ -13,6 +13,7 @@ from vhdxreader import Chain, CorruptImageError, TruncatedImageError, VhdxError
 
 from .answer import answers, asked_for_json
 from .failure import CORRUPT, FAILED, FINE, each_image, failed, worst
+from .grouped import GroupedCommand
 from .info_text import SUMMARY, print_details, print_facts, summary
 from .options import images_argument, opens
 from .table import print_table
@@ -25,7 +26,7 @@ _KEYS = (
 )
 
 
-@click.command("info", short_help="What an image is: type, sizes, state, parent.")
+@click.command("info", cls=GroupedCommand)
 @images_argument
 @click.option("-v", "--verbose", is_flag=True, help="All of it: headers, log, regions, metadata, parent locator.")
 @answers("info", *_KEYS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +11,12 @@ import vhdxreader
 from vhdxreader import LogListing
 
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import image_argument
-from .output import printable, size
+from .output import print_wrapped, printable, short_size, size
 
 
-@click.command("log", short_help="Every entry of the log.")
+@click.command("log", cls=GroupedCommand)
 @image_argument
 @answers("log", "filename", "log", "entries")
 def command(image: str) -> None:
@@ -28,7 +28,8 @@ def command(image: str) -> None:
     with vhdxreader.read_log(image) as log:
         answer = asked_for_json()
         if answer is None:
-            sys.stdout.writelines(_text_lines(log))
+            for line in _text_lines(log):
+                print_wrapped("", printable(line), 6)
         else:
             answer.give_list(log.to_dict(), "entries", _entries(log), "log_entry")
 
@@ -41,15 +42,15 @@ def _entries(log: LogListing) -> Iterator[dict[str, Any]]:
 
 def _text_lines(log: LogListing) -> Iterator[str]:
     header = log.header
-    yield f"{printable(log.name)}: {'dirty' if header.has_log else 'clean'} log of {size(header.log_length)}"
-    yield f" at {header.log_offset:#x}, LogGuid {header.log_guid}\n"
+    state = "dirty" if header.has_log else "clean"
+    yield f"{log.name}: {state} log of {size(header.log_length)} at {header.log_offset:#x}, LogGuid {header.log_guid}"
     if header.has_log and log.active is None:
-        yield "No valid sequence: there is nothing that could be replayed.\n"
+        yield "No valid sequence: there is nothing that could be replayed."
     for examined in log.examined:
         entry = examined.entry
         roles = ", ".join(log.roles.get(entry.offset, ()))
         state = f"not valid: {examined.problem}" if examined.problem else roles or "not in the active sequence"
-        place = f"{size(entry.length)} at {entry.offset:#x} of the log, tail {entry.tail:#x}"
-        yield f"Entry {entry.sequence_number}, {place}: {state}\n"
+        place = f"{short_size(entry.length)} at {entry.offset:#x} of the log, tail {entry.tail:#x}"
+        yield f"Entry {entry.sequence_number}, {place}: {state}"
         for update in log.updates(examined):
-            yield f"  {update.kind:<8}{update.length:>#12x} at {update.offset:#14x}  {', '.join(update.targets)}\n"
+            yield f"  {update.kind:<8}{update.length:>#12x} at {update.offset:#14x}  {', '.join(update.targets)}"

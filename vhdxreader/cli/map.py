@@ -13,6 +13,7 @@ import vhdxreader
 from vhdxreader import Extent, Kind, VirtualDisk
 
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import opens_image, trimmed_option
 from .output import print_pairs, short_size
 from .table import Column, print_table
@@ -34,14 +35,14 @@ _UNUSED_COLUMNS = (
 )
 
 
-class _MapCommand(click.Command):
+class _MapCommand(GroupedCommand):
     """Takes `--json=qemu`: an option with a value that may be left out would take what follows for it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--qemu" if argument == "--json=qemu" else argument for argument in args])
 
 
-@click.command("map", cls=_MapCommand, short_help="Where each part of the disk comes from.")
+@click.command("map", cls=_MapCommand)
 @opens_image
 @trimmed_option
 @answers("map", "filename", "virtual_size", "extents", "unused")

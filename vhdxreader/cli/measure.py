@@ -9,13 +9,14 @@ import click
 import vhdxreader
 
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import opens_image
 from .output import print_pairs, size
 
 _KEYS = ("filename", "format", "virtual_size", "required_size", "fully_allocated_size", "files")
 
 
-@click.command("measure", short_help="What a conversion needs, and what the image takes.")
+@click.command("measure", cls=GroupedCommand)
 @opens_image
 @click.option(
     *("--format", "-O", "format_name"),

@@ -11,10 +11,11 @@ import click
 
 import vhdxreader
 
+from .grouped import GroupedCommand
 from .options import opens, salvage_options
 
 
-@click.command("mount", short_help="The disk and its partitions as files, by FUSE.")
+@click.command("mount", cls=GroupedCommand)
 @click.argument("image", metavar="IMAGE|DIR", type=click.Path(exists=True))
 @click.argument("mountpoint", type=click.Path(exists=True, file_okay=False))
 @opens

@@ -50,7 +50,7 @@ _PARENT_OPTIONS: list[Callable[[Any], Any]] = [
         type=click.Path(),
         metavar="FILE",
         multiple=True,
-        help="The parent of a differencing IMAGE; given again, the parent of that one, and so on.",
+        help="The parent of a differencing image; given again, the parent of that one, and so on.",
     ),
     click.option(
         "--parents",
@@ -58,8 +58,8 @@ _PARENT_OPTIONS: list[Callable[[Any], Any]] = [
         default="relative",
         show_default=True,
         callback=lambda _context, _option, value: None if value == "none" else value,
-        help="Where other parents may be: where relative_path points to, only inside IMAGE's folder, at absolute paths"
-        " too, or nowhere.",
+        help="Where other parents may be: where relative_path points to, only inside the image's folder, at absolute"
+        " paths too, or nowhere.",
     ),
     click.option(
         "--search",
@@ -196,7 +196,7 @@ def salvage_options(command: F) -> F:
 changing_option = click.option(
     "--changing",
     is_flag=True,
-    help="Go on where IMAGE is changed meanwhile, as that of a running machine; what is read is of no one moment.",
+    help="Go on where the image is changed meanwhile, as that of a running machine; what is read is of no one moment.",
 )
 
 

@@ -16,6 +16,7 @@ import vhdxreader
 from vhdxreader import DamagedRange, Finding, Severity, VirtualDisk
 
 _MAX_LISTED = 1000  # lost ranges
+_NARROW = 20  # columns in which nothing is wrapped
 short_size, printable = vhdxreader.short_size, vhdxreader.printable
 WORD_COLORS = {"error": "red", "warning": "yellow", "dirty": "yellow", "lost": "red"}
 
@@ -25,9 +26,21 @@ def size(value: int) -> str:
     return short_size(value) if value < 1024 else f"{short_size(value)} ({value} bytes)"
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is; None if it is none, and nothing is to be cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_width(stream: TextIO | None = None) -> int | None:
+    """Columns of the terminal that standard output is, or a stream; None if it is none, and nothing is to be cut."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return None
+    return shutil.get_terminal_size(os.get_terminal_size(stream.fileno())).columns
+
+
+def complain(text: str) -> None:
+    """Say it on standard error; on a terminal in as many lines as it takes, words whole where they fit."""
+    width = terminal_width(sys.stderr)
+    text = printable(text)
+    if width is not None and len(text) > width > _NARROW:
+        text = "\n".join(textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False))
+    click.echo(text, err=True)
 
 
 def color_is_wanted(stream: TextIO) -> bool:
@@ -47,7 +60,7 @@ def print_pairs(title: str, pairs: Sequence[tuple[str, str]]) -> None:
     names = [printable(name) for name, _ in pairs]
     column = max((len(name) for name in names), default=0) + 5
     for name, (_, value) in zip(names, pairs, strict=True):
-        _print_wrapped(f"  {name + ':':<{column - 3}} ", printable(value), column)
+        print_wrapped(f"  {name + ':':<{column - 3}} ", printable(value), column)
 
 
 def _policies(match: re.Match[str]) -> str:
@@ -77,9 +90,9 @@ def print_findings(title: str, findings: Iterable[Finding]) -> None:
     for finding in findings:
         word = str(finding.severity)
         click.echo(f"  {colored(word, word)} {finding_place(finding)}")
-        _print_wrapped("    ", printable(in_options(finding.message)), 4)
+        print_wrapped("    ", printable(in_options(finding.message)), 4)
         if finding.means and finding.rule not in explained:
-            _print_wrapped("    ", f"Means: {finding.means}", 4)
+            print_wrapped("    ", f"Means: {finding.means}", 4)
             explained.add(finding.rule)
 
 
@@ -100,33 +113,34 @@ def report_lost(disk: VirtualDisk) -> int:
 def _report_ranges(word: str, ranges: Sequence[DamagedRange], what: str) -> None:
     reasons: dict[str, str] = {}
     for entry in ranges[:_MAX_LISTED]:
-        click.echo(f"{word}: {entry.length:#x} bytes at {entry.disk_offset:#x}: {entry.rule}", err=True)
+        complain(f"{word}: {entry.length:#x} bytes at {entry.disk_offset:#x}: {entry.rule}")
         means = f"{entry.means}; " if entry.means else ""
         reasons.setdefault(entry.rule, f"{means}at {entry.disk_offset:#x} since {entry.reason}")
     for rule, reason in reasons.items():
-        click.echo(f"{rule}: {printable(reason)}", err=True)
+        complain(f"{rule}: {in_options(reason)}")
     if ranges:
         total = sum(entry.length for entry in ranges)
-        click.echo(f"vhdxreader: {size(total)} in {len(ranges)} ranges {what}", err=True)
+        complain(f"vhdxreader: {size(total)} in {len(ranges)} ranges {what}")
 
 
 def report_findings(disk: VirtualDisk, more: Iterable[Finding] = ()) -> None:
     """Say once on standard error what somebody should know of a disk whose bytes are about to be read."""
     for finding in [*(finding for image in disk.images for finding in image.findings), *more]:
         if finding.severity >= Severity.WARNING:
-            click.echo(f"vhdxreader: {printable(f'{finding.filename or disk.name}: {finding}')}", err=True)
+            name, text = finding.filename or disk.name, in_options(str(finding))
+            complain(f"vhdxreader: {text}" if f" {name}: " in text else f"vhdxreader: {name}: {text}")
 
 
 def report_change(disk: VirtualDisk) -> None:
     """Say on standard error that a disk was changed while it was read, where that is allowed."""
     if disk.has_changed():
-        click.echo(f"vhdxreader: warning: {printable(disk.name)} was changed while it was read", err=True)
+        complain(f"vhdxreader: warning: {disk.name} was changed while it was read")
 
 
-def _print_wrapped(begin: str, text: str, indent: int) -> None:
+def print_wrapped(begin: str, text: str, indent: int) -> None:
     """Print a line; on a terminal in as many as it takes, words whole where they fit."""
     width = terminal_width()
-    if width is None or len(begin) + len(text) <= width or width - indent < 20:
+    if width is None or len(begin) + len(text) <= width or width - indent < _NARROW:
         click.echo((begin + text).rstrip())
         return
     for i, line in enumerate(textwrap.wrap(text, width - indent, break_on_hyphens=False)):

@@ -11,6 +11,7 @@ import vhdxreader
 from vhdxreader import PartitionTable
 
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import opens_image
 from .output import print_findings, print_pairs, report_findings, short_size
 from .table import Column, print_table
@@ -28,7 +29,7 @@ _COLUMNS = (
 _SCHEMES = {"gpt": "GPT", "mbr": "MBR", "none": "none"}
 
 
-@click.command("partitions", short_help="The partitions inside the disk, and what they hold.")
+@click.command("partitions", cls=GroupedCommand)
 @opens_image
 @answers("partitions", *_KEYS)
 def command(image: str, **how: Any) -> int:

@@ -9,11 +9,12 @@ import click
 import vhdxreader
 
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import image_argument, offers_force, opens, terminable
 from .progress import progress_bar, shows_progress
 
 
-@click.command("report", short_help="One page on an image, to keep.")
+@click.command("report", cls=GroupedCommand)
 @image_argument
 @click.argument("target", metavar="OUT.html", type=click.Path())
 @opens

@@ -16,13 +16,14 @@ import click
 
 import vhdxreader
 
+from .grouped import GroupedCommand
 from .options import images_argument, opens, salvage_options
 from .output import report_findings
 
 _SOCKET = "nbd.sock"
 
 
-@click.command("serve", short_help="The virtual disk over NBD, read-only.")
+@click.command("serve", cls=GroupedCommand)
 @images_argument
 @opens
 @salvage_options

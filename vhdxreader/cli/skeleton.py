@@ -6,12 +6,13 @@ import click
 
 from .. import VhdxError, plain, write_skeleton
 from .answer import answers, asked_for_json
+from .grouped import GroupedCommand
 from .options import image_argument, offers_force, terminable
 from .options import size as parse_size
 from .output import size
 
 
-@click.command("skeleton", short_help="A copy without the payload.")
+@click.command("skeleton", cls=GroupedCommand)
 @image_argument
 @click.argument("target", metavar="OUT", type=click.Path())
 @click.option(

@@ -8,13 +8,14 @@ from itertools import islice
 
 _MAX_FILES = 10_000  # of a folder, that are looked at
 _SHOWN = 3
+_SUFFIXES_ALIKE = 0.75  # how like names of files must be: many end in .vhdx
 
 
-def similar(name: str, names: Iterable[str]) -> list[str]:
+def similar(name: str, names: Iterable[str], cutoff: float = 0.6) -> list[str]:
     """The names that are the most like it, the best first."""
     from difflib import get_close_matches
 
-    return get_close_matches(name, list(names), _SHOWN)
+    return get_close_matches(name, list(names), _SHOWN, cutoff)
 
 
 def similar_files(path: str) -> list[str]:
@@ -25,7 +26,7 @@ def similar_files(path: str) -> list[str]:
             names = [entry.name for entry in islice(entries, _MAX_FILES)]
     except (OSError, ValueError):
         return []
-    return [os.path.join(folder, found) for found in similar(name, names)]
+    return [os.path.join(folder, found) for found in similar(name, names, _SUFFIXES_ALIKE)]
 
 
 def did_you_mean(names: Sequence[str]) -> str:

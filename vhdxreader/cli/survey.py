@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -15,6 +16,7 @@ import vhdxreader
 from vhdxreader import SurveyProgress, SurveyTask
 
 from .fleet_text import print_fleet
+from .grouped import GroupedCommand
 from .options import offers_force
 from .output import colored, printable, short_size
 from .progress import Report, progress_bar, shows_progress
@@ -24,7 +26,7 @@ _WORST = ("error", "warning", "info")
 _LARGE = ("findings", "finding_counts", "digests")  # of a record, what a forest does not need
 
 
-@click.command("survey", short_help="A record of each of very many images.")
+@click.command("survey", cls=GroupedCommand)
 @click.argument("paths", metavar="PATH|URL|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write records here: .jsonl or .parquet.")
 @click.option("--force", is_flag=True, help="Overwrite the file of --output if it exists.")
@@ -70,6 +72,8 @@ def command(
         known[record["filename"]] = vhdxreader.stamp_of(record)
         _keep(kept, record, with_forest)
     seen = _Seen()
+    if progress is None and output is None and not (summary or with_forest) and sys.stdout.isatty():
+        progress = False  # a bar would stand among the records
     with ExitStack() as stack:
         stack.enter_context(_broken_pipes_are_errors())
         stack.enter_context(offers_force())

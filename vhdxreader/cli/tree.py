@@ -11,9 +11,12 @@ import vhdxreader
 from vhdxreader import Forest, ForestNode, ParentState
 
 from .answer import answers, asked_for_json
-from .output import colored, printable, short_size
+from .grouped import GroupedCommand
+from .output import colored, printable, short_size, terminal_width
+from .table import shortened
 
 _KEYS = ("paths", "images", "root_count", "orphan_count", "problem_count")
+_MIN_NAME = 16  # columns
 _LOST = (ParentState.MISSING, ParentState.CHANGED)
 _SAID = {
     ParentState.MISSING: "its parent is missing",
@@ -22,7 +25,7 @@ _SAID = {
 }
 
 
-@click.command("tree", short_help="Which image is whose parent.")
+@click.command("tree", cls=GroupedCommand)
 @click.argument("paths", metavar="DIR|IMAGE...", type=click.Path(exists=True), nargs=-1, required=True)
 @click.option("--depth", type=click.IntRange(min=0), metavar="N", help="Look at most N folders down.  [default: 16]")
 @answers("tree", *_KEYS)
@@ -66,12 +69,15 @@ def _counts(forest: Forest) -> dict[str, int]:
 
 def _lines(forest: Forest, root: ForestNode) -> Iterator[str]:
     """A tree, each image indented below its parent."""
+    width = terminal_width()
     base = os.path.dirname(os.path.abspath(root.member.filename))
     for depth, node in forest.walk(root):
         name = node.member.filename
         if depth and os.path.dirname(os.path.abspath(name)) == base:
             name = os.path.basename(name)
-        yield f"{'   ' * (depth - 1)}{'└─ ' if depth else ''}{printable(name)}  {_about(node)}"
+        begin, about = f"{'   ' * (depth - 1)}{'└─ ' if depth else ''}", _about(node)
+        room = len(printable(name)) if width is None else width - len(begin) - len(click.unstyle(about)) - 2
+        yield f"{begin}{shortened(printable(name), max(room, _MIN_NAME))}  {about}"
 
 
 def _about(node: ForestNode) -> str:

@@ -355,7 +355,13 @@ _RULES = (
     ),
     _refuse("parent.unexpected", "2.6.2.1", ParentMismatchError, "only a differencing disk is given a parent"),
     _refuse("parent.depth", "2.6.2.6", ParentError, "a chain has at most 256 files", "the chain is refused"),
-    _read("parent.absent", "2.4", ParentNotFoundError, "the parent is open when its data is read", "only with it"),
+    _read(
+        "parent.absent",
+        "2.4",
+        ParentNotFoundError,
+        "the parent is open when its data is read",
+        "the rest needs the parent",
+    ),
     _info("parent.name_case", "2.6.2.6.3", "the parent's name is spelled as in the parent locator", "it matches"),
     # BAT and blocks
     _refuse("bat.too_small", "2.5", CorruptImageError, "the BAT region holds an entry for every block"),
