@@ -69,9 +69,6 @@ def every_way(folder: Path) -> None:
         print(f"{'start of a Dask cluster':28} {time.monotonic() - begin:5.1f} s")
         with dask_cluster(address) as run:
             assert timed("Dask, 2 workers", folder, run=run) == expected
-    for jobs in (1, 2):
-        assert timed(f"{jobs} processes, once more", folder, jobs=jobs) == expected
-    timed("a plain loop, once more", folder, run=plain_loop)
     resumed(folder, expected)
     killed(folder, expected)
 
@@ -162,8 +159,8 @@ def main() -> None:
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory() as scratch:
         folder = build_fleet(Path(scratch), size)
-        every_way(folder)
         by_http(folder)
+        every_way(folder)
 
 
 if __name__ == "__main__":

@@ -83,4 +83,4 @@ def _save(image: Image, path: Path, number: int) -> None:
     else:
         image.save(path)
     if place == 17:
-        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+        shutil.copy(path, path.with_name(f"copy-of-{path.name}"))

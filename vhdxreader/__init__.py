@@ -71,6 +71,7 @@ _LATER = {
     "tools.forest": ["Forest", "ForestMember", "ForestNode", "ParentState", "chain_forest"],
     "tools.log_listing": ["LogListing", "LogUpdate", "read_log"],
     "tools.measure": ["FileUse", "Measurement", "measure"],
+    "tools.report.fleet": ["fleet_page", "write_fleet_report"],
     "tools.report.page": ["report_page", "write_report"],
     "tools.steady": ["steady"],
     "tools.shared_blocks": ["shared_blocks"],
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
     from .tools.forest import Forest, ForestMember, ForestNode, ParentState, chain_forest
     from .tools.log_listing import LogListing, LogUpdate, read_log
     from .tools.measure import FileUse, Measurement, measure
+    from .tools.report.fleet import fleet_page, write_fleet_report
     from .tools.report.page import report_page, write_report
     from .tools.shared_blocks import shared_blocks
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
@@ -229,6 +231,7 @@ __all__ = [
     "expected_digests",
     "file_cells",
     "find_images",
+    "fleet_page",
     "forest_of",
     "hash_blocks",
     "hash_disk",
@@ -255,6 +258,7 @@ __all__ = [
     "survey_image",
     "total_parts",
     "unused_ranges",
+    "write_fleet_report",
     "write_report",
     "write_skeleton",
 ]

@@ -28,7 +28,8 @@ PUBLIC = {
     "partitions": "Partition PartitionStream PartitionTable",
     "disks": "compare Comparison DifferingRange hash_disk hash_file hash_twice hash_blocks BlockDigest"
     " digest_algorithms parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
-    "surveys": "Fleet Merge examine_fleet SURVEY_KEYS SurveyProgress SurveyTask forest_of stamp_of survey survey_image",
+    "surveys": "SURVEY_KEYS SurveyProgress SurveyTask forest_of stamp_of survey survey_image",
+    "fleets": "Fleet Merge examine_fleet fleet_page write_fleet_report",
     "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
     "files": "WholeFile CustodyRecord needed_files",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"

@@ -18,6 +18,7 @@ from ranged_server import ranged_server
 import vhdxreader
 from vhdxreader import SurveyTask
 from vhdxreader.cli.app import run
+from vhdxreader.tools.forest import ForestMember, link_members
 
 CHECK = SurveyTask(check=True)
 DISK = uuid.UUID(int=7)
@@ -96,6 +97,26 @@ def test_the_command_says_so(farm, capsys):
     given = sum((farm / "b" / name).stat().st_size for name in ("one.avhdx", "two.avhdx"))
     assert f"two.avhdx and 2 below it: {given // MB - 2} MiB to {given // MB} MiB" in shown
     assert "5 images" in shown
+
+
+def test_the_page(farm, tmp_path, capsys):
+    """What comes from images and file systems is text in it, and the page is small, whatever the fleet's size."""
+    need(find_spec("jinja2"), "jinja2")
+    os.rename(farm / "b" / "two.avhdx", farm / "b" / "<script>alert(1)<\N{RIGHT-TO-LEFT OVERRIDE}.avhdx")
+    page = tmp_path / "fleet.html"
+    arguments = ["survey", str(farm), "-j", "1", "--check", "--report", str(page)]
+    assert run(arguments) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in text
+    assert "&lt;script&gt;alert(1)&lt;" in text
+    assert "its parent is missing: <bdi>gone.vhdx</bdi>" in text
+    given = sum(size for path in (farm / "b").iterdir() if (size := path.stat().st_size)) // MB
+    assert f"{given - 2} MiB to {given} MiB" in text
+    assert run(arguments) == 1
+    assert "--force" in capsys.readouterr().err
+    many = [ForestMember(f"/{n}.avhdx", problem="x" * 10_000, data_write_guid=DISK) for n in range(10_000)]
+    assert len(vhdxreader.fleet_page(vhdxreader.examine_fleet(link_members(many)))) < 2_000_000
 
 
 # ---- as a table

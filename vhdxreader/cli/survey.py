@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import Any
 
 import click
@@ -29,7 +28,7 @@ _LARGE = ("findings", "finding_counts", "digests")  # of a record, what a forest
 @click.command("survey", cls=GroupedCommand)
 @click.argument("paths", metavar="PATH|URL|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write records here: .jsonl or .parquet.")
-@click.option("--force", is_flag=True, help="Overwrite the file of --output if it exists.")
+@click.option("--force", is_flag=True, help="Overwrite the files of --output and --report.")
 @click.option("--resume", is_flag=True, help="Go on with the .jsonl of --output: unchanged images are not read again.")
 @click.option("--check", "with_check", is_flag=True, help="Hold each image against the rules, without its parents.")
 @click.option("--deep", is_flag=True, help="As --check, and read every byte that a block has in the file.")
@@ -38,6 +37,7 @@ _LARGE = ("findings", "finding_counts", "digests")  # of a record, what a forest
 @click.option("--dask", metavar="ADDRESS", help="Have a Dask cluster look at them, as tcp://host:8786.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="The limit for one image.")
 @click.option("--forest", "with_forest", is_flag=True, help="Print the forest of chains at the end.")
+@click.option("--report", "page", metavar="OUT.html", type=click.Path(), help="Write a page on the forest.")
 @click.option("--summary", is_flag=True, help="Print how many of what kind there are at the end.")
 @shows_progress
 def command(
@@ -52,6 +52,7 @@ def command(
     dask: str | None,
     timeout: float | None,
     with_forest: bool,
+    page: str | None,
     summary: bool,
     progress: bool | None,
     quiet: bool,
@@ -70,15 +71,14 @@ def command(
     known: dict[str, tuple[Any, ...]] = {}
     for record in known_records(output) if resume and output else ():
         known[record["filename"]] = vhdxreader.stamp_of(record)
-        _keep(kept, record, with_forest)
+        _keep(kept, record, with_forest or page)
     seen = _Seen()
-    if progress is None and output is None and not (summary or with_forest) and sys.stdout.isatty():
+    if progress is None and output is None and not (summary or with_forest or page) and sys.stdout.isatty():
         progress = False  # a bar would stand among the records
     with ExitStack() as stack:
-        stack.enter_context(_broken_pipes_are_errors())
         stack.enter_context(offers_force())
         write = stack.enter_context(open_writer(output, form, resume=resume, force=force))
-        if output is None and (summary or with_forest):
+        if output is None and (summary or with_forest or page):
             write = no_writer
         run = stack.enter_context(_dask(dask)) if dask else None
         report = stack.enter_context(progress_bar("Surveying", progress, quiet=quiet, unit="images"))
@@ -87,31 +87,12 @@ def command(
         for record in stack.enter_context(closing(records)):
             write(record)
             seen.add(record)
-            _keep(kept, record, with_forest)
-    if with_forest:
-        print_fleet(vhdxreader.examine_fleet(vhdxreader.forest_of(kept.values())))
+            _keep(kept, record, with_forest or page)
+    if with_forest or page:
+        _tell(vhdxreader.examine_fleet(vhdxreader.forest_of(kept.values())), page, printed=with_forest, force=force)
     if summary:
         seen.print()
     return 1 if seen.errors else 0
-
-
-@contextmanager
-def _broken_pipes_are_errors() -> Iterator[None]:
-    """The pipes to a process of the pool that dies are not to end this one. A reader of the output that has gone is,
-    but only when the pool was closed."""
-    if not hasattr(signal, "SIGPIPE"):
-        yield
-        return
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        yield
-    except BrokenPipeError:
-        signal.signal(signal.SIGPIPE, before)
-        if before is signal.SIG_DFL:
-            os.kill(os.getpid(), signal.SIGPIPE)
-        raise
-    finally:
-        signal.signal(signal.SIGPIPE, before)
 
 
 def _dask(address: str) -> Any:
@@ -120,7 +101,18 @@ def _dask(address: str) -> Any:
     return dask_cluster(address)
 
 
-def _keep(kept: dict[str, Mapping[str, Any]], record: Mapping[str, Any], wanted: bool) -> None:
+def _tell(fleet: vhdxreader.Fleet, page: str | None, *, printed: bool, force: bool) -> None:
+    if printed:
+        print_fleet(fleet)
+    if page:
+        try:
+            with offers_force():
+                vhdxreader.write_fleet_report(fleet, page, overwrite=force)
+        except ImportError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _keep(kept: dict[str, Mapping[str, Any]], record: Mapping[str, Any], wanted: object) -> None:
     """Remember of a record what a forest is made of."""
     if wanted:
         kept[record["filename"]] = {key: value for key, value in record.items() if key not in _LARGE}

@@ -98,9 +98,7 @@ def _lock(file: TextIO) -> None:
 
 
 def _cut(path: str, file: TextIO, *, resume: bool) -> None:
-    """Drop a line that was torn, or all; but never of an image."""
-    if vhdxreader.is_vhdx(path):
-        raise click.ClickException(f"{path}: it is an image")
+    """Drop a line that was torn, or all."""
     end = 0
     if resume:
         with open(path, "rb") as lines:
