@@ -28,10 +28,10 @@ test: setup  ## the tests
 	$(BIN)/python -m pytest
 
 wheel: setup
-	@rm -rf dist && $(BIN)/python -m build --wheel --outdir dist >/dev/null
+	@rm -f dist/*.whl && $(BIN)/python -m build --wheel --outdir dist >/dev/null
 
-test-all: wheel  ## the tests on every CPython found, against the wheel: make test-all ARGS=--fast
-	python3 tests/platforms/pythons.py --wheel dist/*.whl $(ARGS)
+test-all: wheel  ## the tests on every CPython found, against the wheel: make test-all ARGS=--smoke
+	$(BIN)/python tests/platforms/pythons.py --wheel dist/*.whl $(ARGS)
 
 test-sid: wheel  ## the same on the newer Pythons of Debian sid, in .platforms/ (needs root and debootstrap)
 	tests/platforms/debian.sh amd64 sid $(ARGS)

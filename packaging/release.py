@@ -22,22 +22,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run(*command: str | Path, **options: object) -> str:
     """What a command prints; it must succeed."""
-    done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True, check=True, **options)
+    kept = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run([*map(str, command)], check=False, **kept, **options)
+    if done.returncode:
+        raise SystemExit(f"{command[:4]} failed: {done.stdout}")
     return done.stdout.strip()
 
 
-def committed(folder: Path) -> Path:
-    """What is committed, and nothing else that lies about, in a folder."""
+def committed(commit: str, folder: Path) -> Path:
+    """What is in a commit, and nothing else that lies about, in a folder."""
     folder.mkdir()
-    archive = subprocess.run(["git", "-C", ROOT, "archive", "HEAD"], stdout=subprocess.PIPE, check=True).stdout
+    archive = subprocess.run(["git", "-C", ROOT, "archive", commit], stdout=subprocess.PIPE, check=True).stdout
     subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
     return folder
 
 
-def build(tree: Path, out: Path) -> list[Path]:
-    """The sdist of a tree, and the wheel made of that sdist."""
-    day = run("git", "-C", ROOT, "log", "-1", "--format=%ct")
-    variables = {**os.environ, "SOURCE_DATE_EPOCH": day, "PYTHONHASHSEED": "0"}
+def build(tree: Path, day: str, out: Path) -> list[Path]:
+    """The sdist of a tree, and the wheel made of that sdist, as of a day in seconds since 1970."""
+    variables = {**os.environ, "SOURCE_DATE_EPOCH": day}
     run(sys.executable, "-m", "build", "--outdir", out, tree, env=variables, umask=0o022)
     return sorted(out.iterdir())
 
@@ -62,10 +64,11 @@ def main() -> int:
     if out.exists() and any(out.iterdir()):
         print(f"{out} is not empty")
         return 1
+    commit, day = run("git", "-C", ROOT, "log", "-1", "--format=%H %ct").split()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        first = build(committed(folder / "tree"), out)
-        second = build(committed(folder / "again"), folder / "second")
+        first = build(committed(commit, folder / "tree"), day, out)
+        second = build(committed(commit, folder / "again"), day, folder / "second")
         if digests(first) != digests(second):
             print("two builds differ:", digests(first), digests(second))
             return 1
@@ -75,7 +78,7 @@ def main() -> int:
     sums = digests(sorted(out.iterdir()))
     text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
     (out / "SHA256SUMS").write_text(text, encoding="utf-8")
-    print(f"built twice, with the same bytes:\n{text}", end="")
+    print(f"{commit} built twice, with the same bytes:\n{text}", end="")
     return 0
 
 

@@ -2,7 +2,8 @@
 
 Found are `python3.N` and `python3.Nt` on PATH, what pyenv has in its folder, and what is named as an argument. Only
 wheels are installed: without one, a test dependency is left out, and the tests that need it with it. `--fast` leaves
-out what is slow or asks another program. Prints a table, and ends with 1 if a test failed anywhere.
+out what is slow or asks another program; `--smoke` does, and has only the rooms where Pythons differ. `--others` leaves
+out the Python that runs this. Prints a table, and ends with 1 if a test failed anywhere.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import glob
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -21,10 +23,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ["pytest>=8,<10", "hypothesis>=6.100,<7"]
 WANTED = {"fsspec": "fsspec[http]", "pytsk3": "pytsk3", "mfusepy": "mfusepy", "blake3": "blake3", "xxhash": "xxhash"}
+WANTED |= {"jsonschema": "jsonschema", "jinja2": "jinja2"}
 NEEDS = {"fsspec": "tests/integrations/test_fsspec.py", "pytsk3": "tests/integrations/test_tsk.py"}
 NEEDS["mfusepy"] = "tests/integrations/test_fuse.py"
+NEEDS |= {"jsonschema": "tests/cli/test_schemas.py", "jinja2": "tests/tools/test_report.py"}
 ROOMS = [f"tests/{room}" for room in ("files", "format", "disk", "tools", "cli", "integrations")]
 TREE_ONLY = ["--deselect", "tests/format/test_rules.py::test_documentation_is_current"]  # of the tree, not the wheel
+SMOKE = [
+    "tests/files",
+    "tests/format",
+    *(f"tests/disk/test_{name}.py" for name in ("lifetime", "stream", "thread_stress")),
+]
 FAST = ["-m", "not slow and not witness and not corpus"]
 ASK = """
 import json, platform, sys, sysconfig
@@ -67,7 +76,7 @@ def install(python: Path, *packages: str) -> bool:
     return subprocess.run([*command, *packages], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def suite(name: str, path: str, wheel: Path, folder: Path, options: list[str]) -> Result:
+def suite(name: str, path: str, wheel: Path, folder: Path, rooms: list[str], options: list[str]) -> Result:
     result = Result(name)
     environment = folder / name
     subprocess.run([path, "-m", "venv", "--clear", environment], check=True)
@@ -80,7 +89,7 @@ def suite(name: str, path: str, wheel: Path, folder: Path, options: list[str]) -
     result.note = "without " + ", ".join(lacking) if lacking else ""
     ignored = [f"--ignore={NEEDS[module]}" for module in lacking if module in NEEDS]
     started = time.monotonic()
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ROOMS, *TREE_ONLY, *ignored, *options]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *rooms, *TREE_ONLY, *ignored, *options]
     variables = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # the wheel, not the tree
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     result.seconds = time.monotonic() - started
@@ -100,20 +109,26 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, default=ROOT / ".platforms")
     parser.add_argument("--only", action="store_true", help="only the interpreters that are named")
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--others", action="store_true")
     options, rest = parser.parse_known_args()
-    rest += FAST if options.fast else []
+    rest += FAST if options.fast or options.smoke else []
     pythons = found(options.pythons)
     if options.only:
         pythons = {name: path for name, path in pythons.items() if path in options.pythons}
+    if options.others:
+        pythons = {name: path for name, path in pythons.items() if name != platform.python_version()}
     print("found:", ", ".join(f"{name} ({path})" for name, path in pythons.items()), flush=True)
     results = []
     for name, path in pythons.items():
-        results.append(suite(name, path, options.wheel.resolve(), options.environments, rest))
+        results.append(
+            suite(name, path, options.wheel.resolve(), options.environments, SMOKE if options.smoke else ROOMS, rest)
+        )
         print(f"{name}: {results[-1].passed} passed, {results[-1].failed} failed", flush=True)
     print(f"\n{'Python':<10} {'passed':>7} {'skipped':>8} {'failed':>7} {'seconds':>8}")
     for one in results:
         print(f"{one.python:<10} {one.passed:>7} {one.skipped:>8} {one.failed:>7} {one.seconds:>8.0f}  {one.note}")
-    return int(not results or any(one.failed for one in results))
+    return int(not (results or options.others) or any(one.failed for one in results))
 
 
 if __name__ == "__main__":

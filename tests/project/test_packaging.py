@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ import pytest
 from grammar_tools import need
 
 ROOT = Path(__file__).resolve().parents[2]
+DAY = {"SOURCE_DATE_EPOCH": "1790000000"}
 NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
 NOT_IN_A_CLONE = shutil.ignore_patterns(
     ".git", ".venv", ".*_cache", ".hypothesis", ".new-*", "__pycache__", "*.egg-info", "build", "dist",
@@ -56,7 +58,7 @@ def tools(tmp_path_factory):
 def built(tools, no_node, tmp_path_factory):
     """An sdist, and a wheel built from it, made from a fresh clone where there is no node."""
     folder = tmp_path_factory.mktemp("built")
-    run(tools, "-m", "build", "--outdir", folder, clone(folder / "clone"), env=no_node)
+    run(tools, "-m", "build", "--outdir", folder, clone(folder / "clone"), env={**no_node, **DAY})
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return sdist, wheel
 
@@ -80,6 +82,12 @@ def test_a_change_of_the_grammar_makes_the_parser_stale(tmp_path):
     with open(tree / "vhdx.ksy", "a", encoding="utf-8") as grammar:
         grammar.write("# changed\n")
     assert "False" in run(sys.executable, "-c", "import generate; print(generate.is_fresh())", cwd=tree / "ksc")
+
+
+def test_all_is_every_extra_for_users():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for_us = {"all", "bench", "dev", "docs", "fuzz", "release"}
+    assert extras["all"] == [f"vhdxreader[{','.join(sorted({*extras} - for_us))}]"]
 
 
 @pytest.mark.slow
@@ -119,10 +127,31 @@ def test_the_wheel_installs_elsewhere_and_runs(built, tmp_path):
 @pytest.mark.slow
 def test_an_sdist_needs_neither_node_nor_network(built, tools, offline, tmp_path):
     arguments = ["--no-build-isolation", "--no-deps", "--wheel-dir", tmp_path, built[0]]
-    run(tools, "-m", "pip", "wheel", *arguments, env=offline)
+    run(tools, "-m", "pip", "wheel", *arguments, env={**offline, **DAY})
     (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(built[1]) as first:
-        assert ours.namelist() == first.namelist()
+    assert wheel.read_bytes() == built[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_two_trees_give_the_same_sdist(built, tools, no_node, tmp_path):
+    tree = clone(tmp_path / "tree", with_parser=True)
+    for path in tree.rglob("*.py"):
+        os.utime(path, (1, 1))
+        path.chmod(0o600)
+    arguments = ["--sdist", "--no-isolation", "--outdir", tmp_path]
+    run(tools, "-m", "build", *arguments, tree, env={**no_node, **DAY})
+    assert (tmp_path / built[0].name).read_bytes() == built[0].read_bytes()
+
+
+@pytest.mark.slow
+def test_the_wheel_names_its_licences(built):
+    with zipfile.ZipFile(built[1]) as wheel:
+        name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = wheel.read(name).decode()
+        text = wheel.read(name.replace("METADATA", "licenses/LICENSE")).decode()
+    assert "License-Expression: MIT AND CC0-1.0\n" in metadata
+    assert "License-File: LICENSE\n" in metadata
+    assert text == (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
