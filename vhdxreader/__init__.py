@@ -52,6 +52,7 @@ _LATER = {
     "tools.survey_record": ["SURVEY_KEYS", "SurveyTask", "stamp_of", "survey_image"],
     "disk.folder_search": ["find_images"],
     "disk.needed_files": ["needed_files"],
+    "files.unpacking": ["is_packed", "open_unpacked"],
     "files.writing": ["WholeFile"],
     "format.log_summary": ["LogHandling", "LogStatus", "LogSummary"],
     "disk.partition_stream": ["PartitionStream"],
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     )
     from .files.opening import BinaryFile, RemotePath, open_source
     from .files.source import Source
+    from .files.unpacking import is_packed, open_unpacked
     from .files.writing import WholeFile
     from .format.block_geometry import Geometry
     from .format.header import Header
@@ -237,6 +239,7 @@ __all__ = [
     "hash_disk",
     "hash_file",
     "hash_twice",
+    "is_packed",
     "is_vhdx",
     "lacks_payload",
     "measure",
@@ -244,6 +247,7 @@ __all__ = [
     "open",
     "open_chain",
     "open_source",
+    "open_unpacked",
     "parse_digest_list",
     "plain",
     "printable",

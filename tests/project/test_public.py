@@ -20,7 +20,7 @@ from builder import MB, dynamic
 import vhdxreader
 
 PUBLIC = {
-    "opening": "open open_chain is_vhdx BinaryFile RemotePath Source open_source Chain"
+    "opening": "open open_chain open_unpacked is_packed is_vhdx BinaryFile RemotePath Source open_source Chain"
     " VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
     "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
@@ -42,7 +42,7 @@ PUBLIC = {
 NAMES = " ".join(PUBLIC.values()).split()
 CONSTANTS = {"SURVEY_KEYS", "DUMP_SECTIONS", "MAX_DUMP_COUNT"}
 MODULES = [m for m in pkgutil.walk_packages(vhdxreader.__path__, "vhdxreader.") if not m.name.endswith("__main__")]
-FOREIGN = {"Hashable", "Iterator", "UUID"}
+FOREIGN = {"Callable", "Hashable", "Iterator", "UUID"}
 NOT_PROMISED = {"DescriptorSource"}  # where a source has a descriptor (`Source.file_of`): for the rooms above
 # Where `Any` stands in a public signature, by its end: why no narrower type would be true.
 ANY = {

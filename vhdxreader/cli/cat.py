@@ -15,6 +15,7 @@ from .options import part_of, partition_option, reads_data, size
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import reading, records, standard_output
+from .source import source_of
 
 
 @click.command("cat", cls=GroupedCommand)
@@ -41,7 +42,7 @@ def command(
     """
     if progress is None and sys.stdout.isatty():
         progress = False  # a bar would stand among the bytes
-    with vhdxreader.open(image, **how) as disk:
+    with vhdxreader.open(source_of(image), **how) as disk:
         part = part_of(disk, partition)
         rest = part.size - offset
         if rest < 0 or (length is not None and length > rest):

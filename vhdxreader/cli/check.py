@@ -17,6 +17,7 @@ from .info_text import log_state, short_log_state
 from .options import images_argument, parent_options
 from .output import print_findings, print_pairs, short_size, size
 from .progress import progress_bar, shows_progress
+from .source import source_of
 from .table import Column, print_table
 
 _KEYS = (
@@ -59,7 +60,7 @@ def command(
 
     def examine(filename: str) -> Report:
         with progress_bar("Checking", progress, quiet=quiet, unit="BAT entries") as report_progress:
-            return vhdxreader.check(filename, deep=deep, progress=report_progress, **how)
+            return vhdxreader.check(source_of(filename), deep=deep, progress=report_progress, **how)
 
     def one(filename: str) -> int:
         report = examine(filename)

@@ -19,6 +19,7 @@ from .options import offers_force, part_of, partition_option, reads_data, termin
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import reading, records, standard_output
+from .source import source_of
 
 
 @click.command("convert", cls=GroupedCommand)
@@ -83,7 +84,7 @@ def command(
     with (
         terminable(),
         offers_force(),
-        vhdxreader.open(image, **how) as disk,
+        vhdxreader.open(source_of(image), **how) as disk,
         progress_bar("Converting", progress, quiet=quiet) as report,
     ):
         shared = vhdxreader.shared_blocks(disk)

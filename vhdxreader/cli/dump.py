@@ -14,6 +14,7 @@ from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
 from .options import image_argument
 from .output import printable, terminal_width
+from .source import source_of
 
 _WIDE = 120  # columns of a terminal that has room for 16 bytes and what they mean
 
@@ -39,7 +40,7 @@ def command(image: str, section: str | None, first: int, count: int) -> int:
     Shows what lies on disk: no log is replayed. Works on images that cannot be opened; exits with 2 if a structure
     cannot be read.
     """
-    seen = _Seen(vhdxreader.dump(image, [section] if section else [], first=first, count=count))
+    seen = _Seen(vhdxreader.dump(source_of(image), [section] if section else [], first=first, count=count))
     answer = asked_for_json()
     if answer is None:
         _print_text(seen)

@@ -6,6 +6,7 @@ import click
 
 _SHARED = {
     "Parents and log": ("parent", "parents", "folders", "ignore_mismatch", "log"),
+    "Packed images and records": ("max_temp", "record_path", "record_digests"),
     "Damaged or changing images": ("errors", "fill", "geometry", "trimmed", "changing"),
     "Output": ("json", "jsonl", "progress", "quiet"),
 }

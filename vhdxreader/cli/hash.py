@@ -18,6 +18,7 @@ from .options import changing_option, images_argument, opens, part_of, partition
 from .output import printable, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import notes_failures, reading, records
+from .source import source_of
 
 _KEYS = (
     *("filename", "partition", "virtual_size", "digests", "before_replay", "file_digests"),
@@ -124,8 +125,9 @@ class _Hashing:
             how = how | {"log": "replay"}
         facts["digests"], more = self._digests(filename, wanted, how)
         if self._with_file:
+            file = source_of(filename) if filename == "-" else filename  # of an archive the archive itself
             with progress_bar("Hashing the file", **self._progress) as report:
-                facts["file_digests"] = vhdxreader.hash_file(filename, wanted, progress=report)
+                facts["file_digests"] = vhdxreader.hash_file(file, wanted, progress=report)
         facts |= {key: more[key] for key in ("virtual_size", "salvaged", "lost", "doubtful")}
         if expected is not None:
             facts["expected_digests"] = [{one.algorithm: one.digest} for one in expected]
@@ -140,7 +142,7 @@ class _Hashing:
 
     def print_blocks(self, filename: str) -> int:
         """Print a digest for each payload block of one image; the exit code for it."""
-        with vhdxreader.open(filename, **self._how) as disk:
+        with vhdxreader.open(source_of(filename), **self._how) as disk:
             if self._partition is not None:
                 raise click.UsageError("--blocks are those of the whole disk")
             report_findings(disk)
@@ -161,7 +163,7 @@ class _Hashing:
         self, filename: str, wanted: Sequence[str], how: Mapping[str, Any]
     ) -> tuple[dict[str, str], dict[str, Any]]:
         """The digests of the disk in one state, and what else is to be said of it."""
-        with vhdxreader.open(filename, **how) as disk:
+        with vhdxreader.open(source_of(filename), **how) as disk:
             report_findings(disk)
             part = part_of(disk, self._partition)
             with (

@@ -16,6 +16,7 @@ from .failure import CORRUPT, FAILED, FINE, each_image, failed, worst
 from .grouped import GroupedCommand
 from .info_text import SUMMARY, print_details, print_facts, summary
 from .options import images_argument, opens
+from .source import source_of
 from .table import print_table
 
 _KEYS = (
@@ -102,11 +103,11 @@ def _code(chain: Chain, facts: dict[str, Any]) -> int:
 def _open(filename: str, how: dict[str, Any]) -> Chain:
     """Of a dirty image's skeleton, whose log cannot be replayed without the payload, the state before that."""
     try:
-        return vhdxreader.open_chain(filename, **how)
+        return vhdxreader.open_chain(source_of(filename), **how)
     except TruncatedImageError as error:
         if error.rule != "log.flushed_file_offset":
             raise
-        chain = vhdxreader.open_chain(filename, **how | {"log": "ignore"})
+        chain = vhdxreader.open_chain(source_of(filename), **how | {"log": "ignore"})
         if vhdxreader.lacks_payload(chain.opened[0]):
             return chain
         chain.close()

@@ -14,6 +14,7 @@ from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
 from .options import image_argument
 from .output import print_wrapped, printable, short_size, size
+from .source import source_of
 
 
 @click.command("log", cls=GroupedCommand)
@@ -25,7 +26,7 @@ def command(image: str) -> None:
     Shown is what lies on disk, also of an image that does not open: no log is replayed. Entries of the active sequence
     are marked: applied (before its tail: no longer needed), replayed, tail, head.
     """
-    with vhdxreader.read_log(image) as log:
+    with vhdxreader.read_log(source_of(image)) as log:
         answer = asked_for_json()
         if answer is None:
             for line in _text_lines(log):

@@ -16,6 +16,7 @@ from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
 from .options import opens_image, trimmed_option
 from .output import print_pairs, short_size
+from .source import source_of
 from .table import Column, print_table
 
 _COLUMNS = (
@@ -63,7 +64,7 @@ def command(image: str, qemu: bool, chain: bool, unused: bool, plot: bool, **how
         raise click.UsageError("--plot is for people: it goes with none of --json, --jsonl, --qemu, --unused")
     if not chain or unused:
         how |= {"parent": None, "parents": None}
-    with vhdxreader.open(image, **how) as disk:
+    with vhdxreader.open(source_of(image), **how) as disk:
         if unused:
             _give_unused(disk)
             return 0

@@ -12,6 +12,7 @@ from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
 from .options import opens_image
 from .output import print_pairs, size
+from .source import source_of
 
 _KEYS = ("filename", "format", "virtual_size", "required_size", "fully_allocated_size", "files")
 
@@ -31,7 +32,7 @@ def command(image: str, format_name: str, **how: Any) -> int:
 
     A file's shared bytes are those that its file system keeps once for it and for others (reflinks).
     """
-    with vhdxreader.open(image, **how) as disk:
+    with vhdxreader.open(source_of(image), **how) as disk:
         try:
             found = vhdxreader.measure(disk, format_name)
         except OverflowError as error:

@@ -17,6 +17,7 @@ from vhdxreader import Geometry, PartitionStream, VhdxError, VirtualDisk
 F = TypeVar("F", bound=Callable[..., Any])
 
 _IMAGE = "vhdxreader.image"
+_MAX_TEMP = "vhdxreader.max_temp"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -40,8 +41,35 @@ def named_image(context: click.Context) -> str | None:
     return context.meta.get(_IMAGE)
 
 
-image_argument = click.argument("image", type=click.Path(), callback=_remember)
-images_argument = click.argument("images", metavar="IMAGE...", type=click.Path(), nargs=-1, required=True)
+def _keep_limit(context: click.Context, _option: click.Parameter, limit: int | None) -> None:
+    context.meta[_MAX_TEMP] = limit
+
+
+def max_temp(context: click.Context) -> int | None:
+    """How much temporary space may be taken; None for what is usual."""
+    return context.meta.get(_MAX_TEMP)
+
+
+_max_temp_option = click.option(
+    "--max-temp",
+    type=size,
+    metavar="SIZE",
+    expose_value=False,
+    callback=_keep_limit,
+    help="Take no more temporary space than this for an IMAGE that is packed, or -.  [default: half of what is free]",
+)
+
+
+def image_argument(command: F) -> F:
+    """Give a command its IMAGE, which may be packed (.gz, .xz, .bz2, .zip), or - for standard input."""
+    return click.argument("image", type=click.Path(allow_dash=True), callback=_remember)(_max_temp_option(command))
+
+
+def images_argument(command: F) -> F:
+    """As `image_argument`, one or more of them."""
+    path = click.Path(allow_dash=True)
+    return click.argument("images", metavar="IMAGE...", type=path, nargs=-1, required=True)(_max_temp_option(command))
+
 
 # How an image is opened: each becomes a keyword of `vhdxreader.open`.
 _PARENT_OPTIONS: list[Callable[[Any], Any]] = [

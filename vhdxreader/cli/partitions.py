@@ -14,6 +14,7 @@ from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
 from .options import opens_image
 from .output import print_findings, print_pairs, report_findings, short_size
+from .source import source_of
 from .table import Column, print_table
 
 _KEYS = (*("filename", "scheme", "sector_size", "disk_guid", "disk_signature", "volume", "partitions", "findings"),)
@@ -37,7 +38,7 @@ def command(image: str, **how: Any) -> int:
 
     Numbers are those of Linux; --partition of other commands takes them.
     """
-    with vhdxreader.open(image, **how) as disk:
+    with vhdxreader.open(source_of(image), **how) as disk:
         report_findings(disk)
         table = disk.partitions()
     answer = asked_for_json()

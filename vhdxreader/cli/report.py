@@ -12,6 +12,7 @@ from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
 from .options import image_argument, offers_force, opens, terminable
 from .progress import progress_bar, shows_progress
+from .source import source_of
 
 
 @click.command("report", cls=GroupedCommand)
@@ -37,7 +38,7 @@ def command(image: str, target: str, force: bool, progress: bool | None, quiet: 
         progress_bar("Checking", progress, quiet=quiet, unit="BAT entries") as report,
     ):
         try:
-            vhdxreader.write_report(image, target, overwrite=force, **how, progress=report)
+            vhdxreader.write_report(source_of(image), target, overwrite=force, **how, progress=report)
         except ImportError as error:
             raise click.ClickException(str(error)) from None
         except ValueError as error:  # a digest that cannot be made

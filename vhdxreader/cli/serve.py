@@ -19,6 +19,7 @@ import vhdxreader
 from .grouped import GroupedCommand
 from .options import images_argument, opens, salvage_options
 from .output import report_findings
+from .source import source_of
 
 _SOCKET = "nbd.sock"
 
@@ -55,7 +56,7 @@ def command(
 
     logging.basicConfig(format="vhdxreader: %(message)s")
     with ExitStack() as stack:
-        disks = {image: stack.enter_context(vhdxreader.open(image, **how)) for image in images}
+        disks = {image: stack.enter_context(vhdxreader.open(source_of(image), **how)) for image in images}
         for disk in disks.values():
             report_findings(disk)
         exports = nbd.named_exports(disks)

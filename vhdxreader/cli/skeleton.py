@@ -10,6 +10,7 @@ from .grouped import GroupedCommand
 from .options import image_argument, offers_force, terminable
 from .options import size as parse_size
 from .output import size
+from .source import source_of
 
 
 @click.command("skeleton", cls=GroupedCommand)
@@ -29,7 +30,9 @@ def command(image: str, target: str, max_size: int, bitmaps: bool, force: bool) 
     info, dump, log and check work on it; info shows the state before the replay of a log.
     """
     with terminable(), offers_force():
-        skeleton, is_written = write_skeleton(image, target, max_size=max_size, bitmaps=bitmaps, overwrite=force)
+        skeleton, is_written = write_skeleton(
+            source_of(image), target, max_size=max_size, bitmaps=bitmaps, overwrite=force
+        )
     if not is_written:
         raise VhdxError(
             f"the beginning of the file up to the end of its last structure, the {skeleton.last}, has"

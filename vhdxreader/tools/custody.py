@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Self
 
 from ..disk.image import VhdxImage
 from ..disk.partition_stream import PartitionStream
@@ -27,13 +27,6 @@ from ..plain_values import plain
 from .digests import hash_file, new_hasher
 
 Facts = dict[str, Any]
-
-
-class Note(Protocol):
-    """Adds to what a record says of a disk: findings that opening did not meet, digests of the disk."""
-
-    def __call__(self, *, findings: Sequence[Finding] = (), digests: Mapping[str, str] | None = None) -> None:
-        """Add them."""
 
 
 class CustodyRecord:
@@ -85,8 +78,9 @@ class CustodyRecord:
             raise shutil.SameFileError(f"{self._file.path} cannot be both what is written and the record of it")
 
     @contextmanager
-    def reading(self, disk: VirtualDisk | PartitionStream) -> Iterator[Note]:
-        """Record an opened disk, or a partition of one: its files before it is read, at the end what was met."""
+    def reading(self, disk: VirtualDisk | PartitionStream) -> Iterator[Callable[..., None]]:
+        """Record an opened disk, or a partition of one: its files before it is read, at the end what was met. What the
+        context gives is called with `findings` that opening did not meet, and `digests` of the disk by algorithm."""
         facts = {**_no_disk(disk.images[0].name), **_place(disk)}
         facts["files"] = [file_facts(depth, image, self._digests) for depth, image in enumerate(disk.images)]
         self._images.append(facts)
@@ -144,6 +138,7 @@ class _Watched(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
         super().__init__()
+        self.name = str(getattr(stream, "name", ""))
         self._stream = stream
         self._hashers = {name: new_hasher(name) for name in names}
         self._length = 0

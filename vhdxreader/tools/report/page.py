@@ -8,15 +8,18 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import closing
 from typing import Any
 
-from ...disk.chain import Parents, Policy, open_chain
+from ...disk.chain import Parents, Policy
+from ...disk.needed_files import named_files, needed_files
+from ...disk.opening import open as open_disk
+from ...disk.structures import read_structures
 from ...errors import VhdxError
 from ...files.opening import AnyPath, PathOrFile, open_source
 from ...files.source import Source
 from ...files.writing import WholeFile, write_all_at
-from ...format.log_replay import Log
+from ...format.log_replay import Log, LogMode
+from ...format.rules import Findings
 from ..digests import new_hasher
 from .facts import image_facts
 from .html import render
@@ -51,21 +54,24 @@ def write_report(file: PathOrFile, target: AnyPath, *, overwrite: bool = False, 
     """Write the page that `report_page` makes with the same keywords to a file, which is there whole or not at all.
 
     Raises what `report_page` does, `FileExistsError` where `target` is there and without `overwrite`, and
-    `shutil.SameFileError` where it is a file of the chain.
+    `shutil.SameFileError` where it is a file that the image needs, or names as its parent.
     """
     if not overwrite and os.path.lexists(target):  # before the work; what comes there meanwhile is not replaced, either
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
     with open_source(file) as source:
         page = report_page(file, **how)
-        with WholeFile(target, overwrite=overwrite, protected=_chain(file, source, how)) as output:
+        with WholeFile(target, overwrite=overwrite, protected=_protected(file, source, how)) as output:
             write_all_at(output.fd, memoryview(page.encode()), 0)
 
 
-def _chain(file: PathOrFile, source: Source, how: dict[str, Any]) -> set[Hashable]:
+def _protected(file: PathOrFile, source: Source, how: dict[str, Any]) -> set[Hashable]:
     """The files that must not be replaced."""
     try:
-        chain = open_chain(file, parent=how.get("parent"), parents=how.get("parents", "relative"), salvage=True)
+        disk = open_disk(
+            file, parent=how.get("parent"), parents=how.get("parents", "relative"), log="ignore", errors="zero"
+        )
     except VhdxError:
-        return {source.identity}
-    with closing(chain):
-        return {source.identity} | {image.identity for image in (*chain.opened, *chain.borrowed)}
+        found = read_structures(source, Findings(strict=False, keep=1), LogMode.IGNORE)
+        return source.files() | named_files(found.parent_locator, source.path)
+    with disk:
+        return source.files() | needed_files(disk)
