@@ -14,12 +14,15 @@ from builder import (
     TB,
     Image,
     Item,
+    Junk,
     Locator,
     Region,
     bat_entry,
     full,
+    not_present,
     partial,
     reserved,
+    zeroed,
 )
 
 from .case import BLOCKS, Case, altered, dynamic, overridden
@@ -63,12 +66,6 @@ def headers() -> Iterator[Case]:
             f"header-version-{version}", f"Version is {version}, not 1", "2.2.2", overridden(header__version=version)
         )
     yield tolerable(
-        "header-reserved",
-        "reserved bytes of the headers are not zero",
-        "2.2.2",
-        overridden(header__reserved=b"x" * 4016),
-    )
-    yield tolerable(
         "header-log-version", "LogVersion is 1; no log needs replay", "2.2.2", overridden(header__log_version=1)
     )
     for field, value in (("log_offset", MB + 4096), ("log_length", 4096)):
@@ -89,12 +86,6 @@ def region_tables() -> Iterator[Case]:
             "2.2.3.1",
             overridden(region__entry_count=count),
         )
-    yield tolerable(
-        "regions-reserved",
-        "the reserved field of the region tables is not zero",
-        "2.2.3.1",
-        overridden(region__reserved=1),
-    )
     unknown = Region("unknown", uuid.UUID(int=0xABC), required=1)
     yield refused(
         "region-required-unknown", "an unknown region is required", "2.2.3.2", dynamic(extra_regions=[unknown])
@@ -105,9 +96,9 @@ def region_tables() -> Iterator[Case]:
         for label, at in places.items():
             make = overridden(**{f"region__{name}__file_offset": at})
             yield refused(f"region-{name}-{label}", f"the {name} region lies at {at}", "2.2.3.2", make)
-        for length in (0, 4096):
+        for length, section in ((0, "2.5" if name == "bat" else "2.6"), (4096, "2.2.3.2")):
             make = overridden(**{f"region__{name}__length": length})
-            yield refused(f"region-{name}-length-{length}", f"the {name} region has {length} bytes", "2.2.3.2", make)
+            yield refused(f"region-{name}-length-{length}", f"the {name} region has {length} bytes", section, make)
     make = altered(lambda image: move_region(image, "bat", image.metadata_offset))
     yield refused("regions-overlap", "the BAT and metadata regions lie on each other", "2.2.3.2", make)
 
@@ -195,16 +186,23 @@ def block_states() -> Iterator[Case]:
     for bits in (1, 1 << 16, (1 << 17) - 1):
         block = replace(full(), reserved_bits=bits)
         make = dynamic(blocks={**BLOCKS, 0: block})
-        yield tolerable(f"bat-reserved-{bits:x}", "reserved bits of a BAT entry", "2.5.1.1", make)
+        yield tolerable(f"bat-reserved-{bits:x}", "reserved bits of a BAT entry", "2.5.1", make)
+    for name, block in (("not-present", not_present()), ("zero", zeroed())):
+        for n in (0, 1, 3):
+            make = dynamic(blocks={**BLOCKS, n: block}, junk=Junk.STALE)
+            yield tolerable(f"state-{name}-{n}-stale", "FileOffsetMB, reserved here, points at junk", "2.5.1.1", make)
 
 
 def block_places() -> Iterator[Case]:
     for name in ("log", "bat", "metadata"):
         make = altered(lambda image, name=name: move_block(image, 2, image.region_offset[name]))
-        yield refused(f"block-on-{name}", f"a block lies on the {name}", "2.5.1.1", make)
+        yield refused(f"block-on-{name}", f"a block lies on the {name}", "2.5.1", make)
     for label, at in (("header", 0), ("past-end", 1024 * MB), ("far-past-end", (2**44 - 1) * MB)):
         make = altered(lambda image, at=at: move_block(image, 2, at))
-        yield refused(f"block-{label}", f"a present block lies at {at}", "2.5.1.1", make)
+        yield refused(f"block-{label}", f"a present block lies at {at}", "2.5.1", make)
+    alike = {**BLOCKS, 2: full(b"one"), 3: full(b"one")}
+    twice = altered(lambda image: move_block(image, 3, image.block_offset[2]), blocks=alike)
+    yield tolerable("block-on-block", "two blocks of the same content lie at one place", "2.5.1", twice)
     small = altered(shrink_bat, virtual_size=MB * 200_000, blocks={0: full()})
     yield refused("bat-too-small", "the BAT region is too small for the disk", "2.5", small)
 
@@ -220,23 +218,24 @@ def move_block(image: Image, n: int, at: int) -> None:
 
 
 def cut_files() -> Iterator[Case]:
-    for length in (0, 7, 8, 64 * KB, 128 * KB, 192 * KB):
+    sections = {0: "2.2.1", 7: "2.2.1", 8: "2.2.2", 64 * KB: "2.2.2", 128 * KB: "2.2.3", 192 * KB: "2.2.3"}
+    for length, section in sections.items():
         make = altered(lambda image, length=length: image.truncate(length))
-        yield refused(f"cut-at-{length}", f"the file ends at {length}", "2.2", make)
+        yield refused(f"cut-at-{length}", f"the file ends at {length}", section, make)
     for name in ("metadata", "bat"):
         make = altered(lambda image, name=name: image.truncate(image.region_offset[name]))
-        yield refused(f"cut-before-{name}", f"the file ends before the {name} region", "2.2", make)
+        yield refused(f"cut-before-{name}", f"the file ends before the {name} region", "2.2.3.2", make)
     for label, beside in (("block", MB), ("half-block", 512 * KB), ("sector", 512)):
         make = altered(
             lambda image, beside=beside: image.truncate(image.file.length - beside),
             blocks={n: full() for n in range(3)},
         )
-        yield refused(f"cut-{label}", f"the last {beside} bytes of the last present block are missing", "2.4", make)
+        yield refused(f"cut-{label}", f"the last {beside} bytes of the last present block are missing", "2.5.1.1", make)
 
 
 def parents() -> Iterator[Case]:
     above = {"blocks": {1: partial([5])}}
-    missing = child("parent-missing", "the parent is not there", "2.6.2.6", above)
+    missing = child("parent-missing", "the parent is not there", "2.6.2.6.3", above)
     yield replace(missing, parents={}, refused="the parent is not there")
     linkage = Locator.to(uuid.UUID(int=7), "parent-mismatch.parent.vhdx")
     yield child(
@@ -245,6 +244,22 @@ def parents() -> Iterator[Case]:
         "2.6.2.6.3",
         {**above, "locator": linkage},
         refused="the parent's DataWriteGuid is not parent_linkage",
+    )
+    yield child(
+        "parent-other-sectors",
+        "the parent's logical sectors are of another size",
+        "2.6.2.4",
+        above,
+        {"sector_size": 4096},
+        refused="the parent's logical sectors are not of the child's size",
+    )
+    nameless = Locator([("relative_path", "locator-no-linkage.parent.vhdx")])
+    yield child(
+        "locator-no-linkage",
+        "the parent locator has no parent_linkage",
+        "2.6.2.6.3",
+        {**above, "locator": nameless},
+        refused="whose child it is cannot be verified",
     )
     unknown = replace(linkage, type=uuid.UUID(int=9))
     yield child(

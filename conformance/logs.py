@@ -9,7 +9,7 @@ from dataclasses import replace
 import builder
 from builder import KB, MB, Image, Log, full
 
-from .case import BLOCKS, Case, dynamic
+from .case import BLOCKS, REPLAY, Case, dynamic
 
 
 def cases() -> Iterator[Case]:
@@ -37,13 +37,16 @@ def replayed() -> Iterator[Case]:
             for at in (0, 512 * KB, MB - 8 * KB):
                 name = f"log-{what}-{per_entry}-at-{at // KB}k"
                 text = f"the log restores {what}, {per_entry} updates an entry, from {at} of the ring on"
-                yield Case(name, text, "2.3.3", dirty(ranges, per_entry=per_entry, at=at), disk=clean)
+                make = dirty(ranges, per_entry=per_entry, at=at)
+                yield Case(name, text, "2.3.3", make, disk=clean, either=REPLAY)
     for first in (2**32 - 1, 2**32, 2**63):
         make = dirty(hidden["payload"], per_entry=1, first=first)
-        yield Case(f"log-sequence-{first}", f"entries numbered from {first}", "2.3.1.1", make, disk=clean)
+        yield Case(
+            f"log-sequence-{first}", f"entries numbered from {first}", "2.3.1.1", make, disk=clean, either=REPLAY
+        )
     for pages in (1, 16):
         text = f"a zero descriptor over {pages} pages of payload"
-        yield Case(f"log-zero-{pages}", text, "2.3.1.2", zeroing(pages), disk=zeroed_disk(pages))
+        yield Case(f"log-zero-{pages}", text, "2.3.1.2", zeroing(pages), disk=zeroed_disk(pages), either=REPLAY)
 
 
 def dirty(ranges: Callable[[Image], list[tuple[int, int]]], **how: int) -> Callable[[], Image]:
@@ -78,8 +81,6 @@ def zeroed_disk(pages: int) -> Callable[[Image], Image]:
 
 
 def unusable() -> Iterator[Case]:
-    section = "2.3.3"
-
     def payload(image: Image) -> list[tuple[int, int]]:
         return [(image.block_offset[2], 8 * KB)]
 
@@ -88,20 +89,24 @@ def unusable() -> Iterator[Case]:
         "log_guid": uuid.UUID(int=1), "tail": 8 * KB,
     }.items():  # fmt: skip
         why = f"the only entry of a log to replay has a wrong {field}"
+        section = "2.3.3" if field == "tail" else "2.3.1.1"
         yield refused(f"log-only-{field}", why, section, with_damage(dirty(payload), **{field: value}))
     for field in ("desc[0].signature", "desc[0].sequence_number", "data[0].signature", "data[0].high", "data[0].low"):
         value = b"xxxx" if field.endswith("signature") else 12345
         why = f"the only entry of a log to replay has a wrong {field}"
         yield refused(
-            f"log-only-{field.replace('[0].', '-')}", why, "2.3.1", with_damage(dirty(payload), **{field: value})
+            f"log-only-{field.replace('[0].', '-')}",
+            why,
+            "2.3.1.3" if field.startswith("desc") else "2.3.1.4",
+            with_damage(dirty(payload), **{field: value}),
         )
     why = "the file is shorter than FlushedFileOffset says"
-    yield refused("log-flushed-past-end", why, "2.3.1.1", with_damage(dirty(payload), flushed_file_offset=1024 * MB))
+    yield refused("log-flushed-past-end", why, "2.3.3", with_damage(dirty(payload), flushed_file_offset=1024 * MB))
     make = dirty(payload)
     yield refused(
         "log-empty",
         "a log to replay has no entries",
-        section,
+        "2.3.3",
         lambda: builder.with_log(make(), builder.Log(MB, guid=builder.LOG_GUID)),
     )
     yield refused(

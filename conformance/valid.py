@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
 import builder
 from builder import (
@@ -14,6 +15,7 @@ from builder import (
     MB,
     Image,
     Item,
+    Junk,
     Log,
     Region,
     bat_entry,
@@ -25,7 +27,7 @@ from builder import (
     zeroed,
 )  # fmt: skip
 
-from .case import BLOCKS, SIZE, Case, altered, dynamic, overridden
+from .case import BLOCKS, SECTOR_SIZE, SIZE, Case, altered, built, dynamic, overridden
 
 PARENT = "parent.vhdx"
 
@@ -36,6 +38,7 @@ def cases() -> Iterator[Case]:
     yield from states()
     yield from copies()
     yield from layouts()
+    yield from ignored()
     yield from differencing()
 
 
@@ -50,26 +53,24 @@ def geometries() -> Iterator[Case]:
             for kind in (builder.dynamic, builder.fixed):
                 name = f"geometry-{kind.__name__}-{megabytes}m-{sector}"
                 what = f"a {kind.__name__} disk, blocks of {megabytes} MB, sectors of {sector} bytes"
-                yield Case(name, what, "2.6.2.1", bound(kind, virtual_size=SIZE, **shape))
+                make = built(kind, virtual_size=SIZE, **shape)
+                yield Case(name, what, "2.6.2.1", make, either=SECTOR_SIZE if sector == 4096 else "")
             above = {**shape, "blocks": {0: partial([0, 3, 8])}}
             name, what = (
                 f"geometry-differencing-{megabytes}m-{sector}",
                 f"a differencing disk, {what.split(', ', 1)[1]}",
             )
             below = {"block_size": megabytes * MB, "sector_size": sector}
-            yield child(name, what, "2.6.2.1", above, below)
-
-
-def bound(make: Callable[..., Image], **spec: object) -> Callable[[], Image]:
-    return lambda: make(**spec)
+            yield child(name, what, "2.6.2.1", above, below, either=SECTOR_SIZE if sector == 4096 else "")
 
 
 def sizes() -> Iterator[Case]:
     for sector, size in [(s, n) for s in (512, 4096) for n in (s, MB - s, MB, MB + s, 2 * MB, 5 * MB - s)]:
         blocks = {(size - 1) // MB: full()}
-        make = bound(builder.dynamic, virtual_size=size, sector_size=sector, blocks=blocks)
-        yield Case(f"size-{size}-sector-{sector}", f"a disk of {size} bytes, the last block full", "2.6.2.2", make)
-        cut = bound(builder.dynamic, virtual_size=size, sector_size=sector, blocks=blocks, pad_last_block=False)
+        make = built(builder.dynamic, virtual_size=size, sector_size=sector, blocks=blocks)
+        name, what = f"size-{size}-sector-{sector}", f"a disk of {size} bytes, the last block full"
+        yield Case(name, what, "2.6.2.2", make, either=SECTOR_SIZE if sector == 4096 else "")
+        cut = built(builder.dynamic, virtual_size=size, sector_size=sector, blocks=blocks, pad_last_block=False)
         yield Case(
             f"size-{size}-sector-{sector}-unpadded", "the file ends where the disk does", "2.4", cut,
             either="the specification has whole blocks; files whose last block is cut at the disk's end occur",
@@ -77,7 +78,7 @@ def sizes() -> Iterator[Case]:
     for block_size in (32 * MB, 256 * MB):
         ratio = 4 * GB // block_size
         blocks = {0: full({0: b"first"}), ratio - 1: full({0: b"chunk"}), ratio: full({0: b"next chunk"})}
-        make = bound(builder.dynamic, virtual_size=4 * GB + 8 * MB, block_size=block_size, blocks=blocks)
+        make = built(builder.dynamic, virtual_size=4 * GB + 8 * MB, block_size=block_size, blocks=blocks)
         name = f"chunks-{block_size // MB}m"
         yield Case(name, "payload blocks on both sides of a sector bitmap entry", "2.5", make)
 
@@ -86,13 +87,9 @@ def states() -> Iterator[Case]:
     absent = {"not-present": not_present(), "zero": zeroed(), "undefined": undefined(), "unmapped": unmapped()}
     for name, block in absent.items():
         for n in (0, 1, 3):
-            make = dynamic(blocks={**BLOCKS, n: block}, junk=builder.Junk.ALL & ~builder.Junk.STALE)
+            make = dynamic(blocks={**BLOCKS, n: block})
             either = "its content is not defined; zeros are usual" if name == "undefined" else ""
             yield Case(f"state-{name}-{n}", f"block {n} in state {block.state}", "2.5.1.1", make, either=either)
-    for name in ("not-present", "zero"):
-        for n in (0, 1, 3):
-            make = dynamic(blocks={**BLOCKS, n: absent[name]})
-            yield Case(f"state-{name}-{n}-stale", "a FileOffsetMB that is not in use points at junk", "2.5.1.1", make)
     yield Case("state-all-present", "every block present", "2.5.1.1", dynamic(blocks={n: full() for n in range(4)}))
     yield Case("state-none-present", "an empty disk", "2.5.1.1", dynamic(blocks={}))
 
@@ -166,6 +163,16 @@ def stale_log() -> Log:
     return Log(MB, builder.run([[builder.Zero(image.block_offset[0], 4 * KB)]]))
 
 
+def ignored() -> Iterator[Case]:
+    """What the specification wants ignored is not zero."""
+    make = overridden(header__reserved=b"x" * 4016)
+    yield Case("header-reserved", "reserved bytes of the headers are not zero", "2.2.2", make)
+    make = overridden(region__reserved=1)
+    yield Case("regions-reserved", "the reserved field of the region tables is not zero", "2.2.3.1", make)
+    what = "junk between metadata items, behind the tables' last entries, in the header section's reserved part"
+    yield Case("junk-gaps", what, "2.6.1.1", dynamic(junk=Junk.GAPS))
+
+
 # ---- differencing disks
 
 
@@ -173,12 +180,13 @@ def child(name: str, tests: str, section: str, above: dict, below: dict | None =
     """A differencing disk of `above` over a parent of `below`, which lies beside it."""
 
     def parent() -> Image:
-        return builder.dynamic(**{"virtual_size": SIZE, "blocks": {0: full()}, "name": "parent", **(below or {})})
+        return built(
+            builder.dynamic, **{"virtual_size": SIZE, "blocks": {0: full()}, "name": "parent", **(below or {})}
+        )()
 
     def make() -> Image:
-        return builder.differencing(
-            **{"virtual_size": SIZE, "parent": parent(), "parent_path": f"{name}.{PARENT}", **above}
-        )
+        spec = {"virtual_size": SIZE, "parent": parent(), "parent_path": f"{name}.{PARENT}", **above}
+        return built(builder.differencing, **spec)()
 
     return Case(name, tests, section, make, parents={f"{name}.{PARENT}": parent}, **more)
 
@@ -193,21 +201,34 @@ def differencing() -> Iterator[Case]:
         for n in (0, 1):
             what = f"block {n} partly present: {label}"
             yield child(f"partial-{label}-{n}", what, "2.5.1.2", {"blocks": {n: partial(chosen)}}, whole)
-    kinds = {"not-present": not_present(), "zero": zeroed(), "full": full(), "unmapped": unmapped()}
+    kinds = {"not-present": not_present(), "zero": zeroed(), "full": full()}
     for label, block in kinds.items():
         for n in (0, 3):
-            either = "the specification leaves what an unmapped block reads as open" if label == "unmapped" else ""
-            yield child(
-                f"over-parent-{label}-{n}",
-                f"block {n} {label} over a full one",
-                "2.5.1.1",
-                {"blocks": {n: block}},
-                whole,
-                either=either,
-            )
-    for label, size in (("smaller", MB + 4096), ("larger", 6 * MB)):
-        what = f"a parent {label} than its child; behind its end are zeros"
-        yield child(f"parent-{label}", what, "2.6.2.6", {"blocks": {2: partial([1])}}, {"virtual_size": size})
+            what = f"block {n} {label} over a full one"
+            yield child(f"over-parent-{label}-{n}", what, "2.5.1.1", {"blocks": {n: block}}, whole)
+    for n in (0, 3):
+        what = f"block {n} unmapped over a full one: zeros, or what was there before"
+        yield child(
+            f"over-parent-unmapped-{n}", what, "2.5.1.1", {"blocks": {n: unmapped()}}, whole, other=as_not_present
+        )
+    for n, block in enumerate((full(), not_present(), zeroed())):
+        name, what = f"bitmap-unneeded-{n}", f"a sector bitmap; block 0, {block.state}, is not partly present"
+        yield child(name, what, "2.5.1.2", {"blocks": {0: block, 1: partial([4])}, "junk": Junk.BITS}, whole)
+    yield child(
+        "parent-larger",
+        "a parent larger than its child",
+        "2.6.2.6",
+        {"blocks": {2: partial([1])}},
+        {"virtual_size": 6 * MB},
+    )
+    yield child(
+        "parent-smaller",
+        "a parent smaller than its child",
+        "2.6.2.6",
+        {"blocks": {2: partial([1])}},
+        {"virtual_size": MB + 4096},
+        either="what is behind the parent's end is not said; zeros are usual",
+    )
     yield child(
         "parent-other-blocks",
         "a parent with blocks of 2 MB",
@@ -225,19 +246,22 @@ def differencing() -> Iterator[Case]:
     yield chain_of_three()
 
 
+def as_not_present(image: Image) -> Image:
+    """The disk if its unmapped blocks are read as what was there before: the parent's."""
+    return replace(image, spec=replace(image.spec, blocks={}))
+
+
 def chain_of_three() -> Case:
-    def bottom() -> Image:
-        return builder.dynamic(SIZE, {n: full() for n in range(4)}, name="bottom")
+    shape = {"virtual_size": SIZE}
+    bottom = built(builder.dynamic, **shape, blocks={n: full() for n in range(4)}, name="bottom")
 
     def middle() -> Image:
-        return builder.differencing(
-            SIZE, {1: partial([1, 2])}, parent=bottom(), parent_path="chain-3.bottom.vhdx", name="middle"
-        )
+        below = {"parent": bottom(), "parent_path": "chain-3.bottom.vhdx"}
+        return built(builder.differencing, **shape, **below, blocks={1: partial([1, 2])}, name="middle")()
 
     def top() -> Image:
-        return builder.differencing(
-            SIZE, {1: partial([2, 3]), 2: zeroed()}, parent=middle(), parent_path="chain-3.middle.vhdx"
-        )
+        below = {"parent": middle(), "parent_path": "chain-3.middle.vhdx"}
+        return built(builder.differencing, **shape, **below, blocks={1: partial([2, 3]), 2: zeroed()})()
 
     parents = {"chain-3.middle.vhdx": middle, "chain-3.bottom.vhdx": bottom}
     return Case("chain-3", "a chain of three images", "2.6.2.6", top, parents=parents)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 
 import pytest
 
 for name in ("SIGHUP", "SIGKILL"):  # which tests name when they are collected; those that send one are of Linux only
     if not hasattr(signal, name):
         setattr(signal, name, 0)
+
+# Each switch of threads is a round trip to Wine's server, and a file of tests takes a quarter of an hour by them.
+sys.setswitchinterval = lambda _: None
+os.environ.update(SHARED_READS="100", CLOSING_ROUNDS="5")
 
 NO_LINKS = "Wine makes symbolic links that cannot be opened by it"
 POSIX_ONLY = "uses what only POSIX has: pipes with names, signals, alarms, /dev, /proc"
@@ -21,6 +27,7 @@ REASONS = {
     "test_a_relative_path_and_odd_names": NAMES,
     "test_paths_that_name_no_file": NAMES,
     "test_pipes_and_sockets_do_not_hang": POSIX_ONLY,
+    "test_a_signal_handler_may_read_the_same_disk": POSIX_ONLY,
     "test_without_preadv": "takes away what is not there",
     "test_pipes_are_refused": POSIX_ONLY,
     "test_a_file_that_gives_nothing": POSIX_ONLY,

