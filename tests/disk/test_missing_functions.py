@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from builder import MB, differencing, dynamic, full
 
+import vhdxreader
+
 WINDOWS = "preadv pread pwrite pwritev O_NONBLOCK O_NOCTTY O_CLOEXEC O_DIRECTORY SEEK_DATA SEEK_HOLE copy_file_range"
 WINDOWS += " fchmod posix_fadvise posix_fallocate sendfile fork mkfifo"
 SYSTEMS = {
@@ -84,3 +86,16 @@ except OSError as error:
     print(type(error).__name__)
 """
     assert run("old macos", code, tmp_path / "pipe", tmp_path) in {"UnsupportedOperation", "OSError"}
+
+
+def test_windows_does_not_say_that_a_file_is_not_shared(tmp_path, monkeypatch):
+    """`os.open` there gives EACCES alone, without the system's own number."""
+    path = dynamic(1 << 20).save(tmp_path / "disk.vhdx")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("vhdxreader.files.opening._IS_WINDOWS", True)
+    monkeypatch.setattr("vhdxreader.files.opening.os.open", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied; perhaps another program has it for itself"):
+        vhdxreader.open(path)

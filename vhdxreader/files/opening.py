@@ -30,6 +30,7 @@ for _flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
     OPEN_FLAGS |= getattr(os, _flag, 0)
 
 _SHARING_VIOLATION = 32  # of Windows; a share that Linux has mounted gives EBUSY or ETXTBSY
+_IS_WINDOWS = os.name == "nt"
 _HELD = (
     "another program has it for itself, as Hyper-V has the disks of a running machine: make a checkpoint, or a snapshot"
     " of the volume, and read the file that this leaves as it is"
@@ -146,6 +147,8 @@ def _adopt(open_it: Callable[[], int], name: str, *, only_regular: bool, stat_of
     except OSError as error:
         if getattr(error, "winerror", None) == _SHARING_VIOLATION or error.errno in (errno.EBUSY, errno.ETXTBSY):
             raise OSError(error.errno, f"{error.strerror}; {_HELD}", name) from error
+        if _IS_WINDOWS and error.errno == errno.EACCES and os.path.isfile(name):  # `os.open` says no more there
+            raise OSError(error.errno, f"{error.strerror}; perhaps {_HELD}", name) from error
         raise
 
 
