@@ -20,6 +20,7 @@ from vhdxreader import SurveyTask
 
 _WAITING = 2  # images a thread of the cluster, so that none waits for us
 _PATIENCE = 30.0  # seconds without a result or a worker
+_RESTART = 120.0  # seconds for a worker that died to be replaced
 _REFRESH = 5.0  # seconds for which the number of threads is believed
 _KILLED = "the workers of the cluster that looked at it died"
 
@@ -78,7 +79,7 @@ def _until_done(client: Any, left: Iterator[str], task: SurveyTask, suspects: li
             future = _next(client, done)
             path = running.pop(future)
             try:
-                yield path, future.result()
+                yield path, _result(client, future)
             except KilledWorker:
                 suspects.append(path)
     finally:
@@ -104,8 +105,24 @@ def _next(client: Any, done: queue.SimpleQueue[Any]) -> Any:
         try:
             return done.get(timeout=_PATIENCE)
         except queue.Empty:
-            if not client.nthreads():
-                raise OSError(errno.ECONNABORTED, "the cluster has no workers any more") from None
+            _hold_workers(client)
+
+
+def _result(client: Any, future: Any) -> Any:
+    """What came out; where the worker that had it died meanwhile, it is found out again."""
+    while True:
+        try:
+            return future.result(timeout=_PATIENCE)
+        except TimeoutError:
+            _hold_workers(client)
+
+
+def _hold_workers(client: Any) -> None:
+    """`OSError` where nobody is left who could do anything, nor comes back."""
+    try:
+        client.wait_for_workers(1, timeout=_RESTART)
+    except TimeoutError as error:
+        raise OSError(errno.ECONNABORTED, "the cluster has no workers any more") from error
 
 
 def _hold_versions(client: Any, address: str) -> None:
