@@ -56,3 +56,26 @@ def test_on_the_command_line(leaf, tmp_path, capsys):
     assert [image["parent_found_by"] for image in found["chain"]["images"]] == ["search", "search", None]
     assert run(["check", str(leaf), "--search", str(tmp_path / "away")]) == 0
     assert run(["cat", str(leaf), "--search", str(tmp_path / "nowhere")]) == 64
+
+
+def test_two_files_with_the_parents_guid(leaf, tmp_path, capsys):
+    """Their data may differ; hard links of one file are one."""
+    folder = tmp_path / "away"
+    (folder / "link").hardlink_to(folder / "renamed.bin")
+
+    def rules():
+        with vhdxreader.open(leaf, parents=[folder, str(folder)]) as disk:
+            return {finding.rule for image in disk.images for finding in image.findings}
+
+    assert "parent.ambiguous" not in rules()
+    other = differencing(4 * MB, parent=BASE, data_write_guid=MIDDLE.data_write_guid)
+    changed = other.save(folder / "z.vhdx")
+    with vhdxreader.open(leaf, parents=[folder]) as disk:
+        (found,) = (finding for finding in disk.image.findings if finding.rule == "parent.ambiguous")
+    assert found.severity is vhdxreader.Severity.WARNING
+    assert str(changed) in found.message
+    assert run(["cat", str(leaf), "--search", str(folder), "--length", "1"]) == 0
+    assert f"{changed} has its DataWriteGuid, too; give the right one as --parent" in capsys.readouterr().err
+    given = folder / "renamed.bin"
+    assert run(["cat", str(leaf), "--search", str(folder), "--parent", str(given), "--length", "1"]) == 0
+    assert "DataWriteGuid" not in capsys.readouterr().err

@@ -554,7 +554,14 @@ def test_checking(rule, case, monkeypatch):
 def test_every_rule_has_an_image_that_breaks_it():
     """Those that are left out need files with names, or what no image has: see test_parents.py, test_changing.py and
     test_salvage.py; or they are on space that belongs to nothing: see test_plausible.py."""
-    elsewhere = {"parent.name_case", "file.locked", "file.changed", "metadata.given", "payload.trimmed_shown"}
+    elsewhere = {
+        "parent.name_case",
+        "parent.ambiguous",
+        "file.locked",
+        "file.changed",
+        "metadata.given",
+        "payload.trimmed_shown",
+    }
     elsewhere |= {"file.zero_tail", "file.broken_off", "file.unused", "bat.zero_page", "block.trimmed_shared"}
     assert {case.values[0] for case in CASES} == set(RULES) - elsewhere
 

@@ -240,9 +240,22 @@ class _Opener(Generic[M]):
             else:
                 _note_found(child, place.key)
                 if place.other_case:
-                    _add_case_finding(child, place)
+                    _add_finding(
+                        child, "parent.name_case", f"{place.key} differs in case from the name found, {place.path}"
+                    )
+                if place.key == SEARCH_KEY:
+                    self._note_others(child, locator, place.path)
                 return
         raise parent_error(child.name, problems, "give it as parent=, or let parents=[folder] find it")
+
+    def _note_others(self, child: M, locator: ParentLocator, taken: str) -> None:
+        """Say which other files would do: they need not have the same data."""
+        assert self._folders is not None
+        others = self._folders.others(locator, taken)
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            message = f"{taken} is taken for the parent, but {others[0]}{more} has its DataWriteGuid, too"
+            _add_finding(child, "parent.ambiguous", f"{message}; give the right one as parent=")
 
     def _open_found(self, child: M, place: Place) -> Source:
         """What is at a place that the image names."""
@@ -415,7 +428,7 @@ def _check_sector_size(child: Member, parent: Member) -> None:
         raise NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
 
 
-def _add_case_finding(child: Member, place: Place) -> None:
+def _add_finding(child: Member, rule: str, message: str) -> None:
     findings = Findings(filename=child.name)
-    findings.add("parent.name_case", f"{place.key} differs in case from the name found, {place.path}")
+    findings.add(rule, message)
     child.findings += tuple(findings)

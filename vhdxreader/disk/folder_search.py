@@ -40,6 +40,11 @@ class FolderSearch:
             if guid is not None:
                 yield from (Place(SEARCH_KEY, path) for path in self._found.get(guid, ()))
 
+    def others(self, locator: ParentLocator, taken: str) -> list[str]:
+        """The files, but the one that was taken, that have the GUID which that was taken for."""
+        paths = dict.fromkeys(place.path for place in self.places(locator))
+        return [path for path in paths if not _is_same(path, taken)]
+
     def _look(self) -> dict[UUID, list[str]]:
         found: dict[UUID, list[str]] = defaultdict(list)
         for path in islice((path for folder in self._folders for path in find_images(folder)), _MAX_IMAGES):
@@ -82,6 +87,13 @@ def _in_folder(path: str, depth: int, onerror: Callable[[OSError], object] | Non
         error.filename = error.filename or path
         if onerror is not None:
             onerror(error)
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # gone meanwhile
+        return True
 
 
 def _looks_like_one(path: str) -> bool:

@@ -363,6 +363,12 @@ _RULES = (
         "the rest needs the parent",
     ),
     _info("parent.name_case", "2.6.2.6.3", "the parent's name is spelled as in the parent locator", "it matches"),
+    _warn(
+        "parent.ambiguous",
+        "2.6.2.6.3",
+        "one file of those searched has the parent's DataWriteGuid",
+        "a copy of the parent that was written to by a tool that does not say so has it, too",
+    ),
     # BAT and blocks
     _refuse("bat.too_small", "2.5", CorruptImageError, "the BAT region holds an entry for every block"),
     _read("payload.state", "2.5.1.1", CorruptImageError, "a payload block's state is a known one", "the block is lost"),
