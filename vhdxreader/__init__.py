@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .format.parser_state import check_parser
+
+check_parser()
+
 _LATER = {
     "disk.address_map": ["Extent", "Kind"],
     "disk.chain": ["Chain", "open_chain"],

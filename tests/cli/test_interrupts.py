@@ -36,7 +36,7 @@ def test_while_the_commands_own_module_loads(tmp_path, command):
     assert interrupted(f"vhdxreader.cli.{command}", command, tmp_path / "disk.vhdx") == (130, "", "")
 
 
-LOADED = ["cli.app", "errors", "disk.chain", "format.grammar", "_generated"]
+LOADED = ["cli.app", "errors", "disk.chain", "format.grammar", "_generated.vhdx"]
 
 
 @pytest.mark.parametrize("module", [*(f"vhdxreader.{name}" for name in LOADED), "click", "crc32c"])

@@ -23,10 +23,6 @@ except ModuleNotFoundError as error:
 
     raise ImportError(NOT_BUILT.format(error), name=error.name) from None
 
-if "_generated" not in _parser.__file__:  # so where it is installed; else it is in a source tree, and may be stale
-    from .parser_state import check_fresh
-
-    check_fresh(_parser.__file__)
 Vhdx = _parser.Vhdx
 
 # Everything that Kaitai's runtime can raise, and what its string decoding does not catch.
