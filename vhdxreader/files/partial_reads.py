@@ -5,6 +5,7 @@ In: a source. Out: the bytes that can be had, and the gaps between them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -69,17 +70,31 @@ def _gaps(source: Source, view: memoryview, offset: int) -> Iterator[Gap]:
 
 
 def _bad_places(source: Source, view: memoryview, offset: int) -> Iterator[Gap]:
-    end = offset + len(view)
+    end, error = offset + len(view), _failure(source, view, offset)
+    if error is None:
+        return
+    if offset // SECTOR == (end - 1) // SECTOR:
+        fill_zeros(view)
+        yield Gap(offset, end, error)
+        return
+    step = next(step for step in _STEPS if step < len(view) or step == SECTOR)
+    for start, stop in _aligned(offset, end, step):
+        yield from _bad_places(source, view[start - offset : stop - offset], start)
+
+
+def _failure(source: Source, view: memoryview, offset: int) -> VhdxError | None:
+    """What is wrong with these bytes. It may be kept for long: without tracebacks, whose frames have parts of the view
+    and those that called them."""
+    outer = sys.exception()
     try:
         source.read_into(view, offset)
-    except (TruncatedImageError, UnreadableError) as error:
-        if offset // SECTOR == (end - 1) // SECTOR:
-            fill_zeros(view)
-            yield Gap(offset, end, error)
-            return
-        step = next(step for step in _STEPS if step < len(view) or step == SECTOR)
-        for start, stop in _aligned(offset, end, step):
-            yield from _bad_places(source, view[start - offset : stop - offset], start)
+    except (TruncatedImageError, UnreadableError) as found:
+        error: BaseException | None = found
+        while error is not None and error is not outer:
+            error.__traceback__ = None
+            error = error.__context__
+        return found
+    return None
 
 
 def _aligned(start: int, end: int, step: int) -> Iterator[tuple[int, int]]:
