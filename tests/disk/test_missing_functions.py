@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from builder import MB, differencing, dynamic, full
+from builder import run as log_of
+from dirty_images import NEW, SIZE, wet, write
 
 import vhdxreader
 
@@ -19,8 +21,8 @@ WINDOWS = "preadv pread pwrite pwritev O_NONBLOCK O_NOCTTY O_CLOEXEC O_DIRECTORY
 WINDOWS += " fchmod posix_fadvise posix_fallocate sendfile fork mkfifo"
 SYSTEMS = {
     "windows": WINDOWS,
-    "macos": "copy_file_range posix_fadvise posix_fallocate",
-    "old macos": "preadv pwritev copy_file_range posix_fadvise posix_fallocate",
+    "macos": "copy_file_range posix_fadvise posix_fallocate O_PATH",
+    "old macos": "preadv pwritev copy_file_range posix_fadvise posix_fallocate O_PATH",
     "no holes": "SEEK_DATA SEEK_HOLE",
     "no links": "link",
 }
@@ -32,6 +34,7 @@ for name in {names!r}.split():
         delattr(os, name)
 if {names!r}.startswith("preadv pread "):
     sys.modules["fcntl"] = sys.modules["resource"] = None
+    os.supports_dir_fd = set()
 if {system!r} != "no holes":
     sys.platform = "win32" if {system!r} == "windows" else "darwin"
 import vhdxreader
@@ -52,6 +55,9 @@ with vhdxreader.open(child) as disk:
     vhdxreader.convert(disk, out)
     vhdxreader.convert(disk, out, overwrite=True, verify_source=True)
     vhdxreader.convert(disk, str(out) + ".vhd", format="vhd", exact=True)
+for policy in ("relative", "inside"):
+    with vhdxreader.open(child, parents=policy) as disk:
+        assert disk.read() == whole
 assert all(finding.severity.name != "ERROR" for finding in vhdxreader.check(child).findings)
 vhdxreader.write_skeleton(child, str(out) + ".skeleton", max_size=1 << 30)
 """
@@ -99,3 +105,23 @@ def test_windows_does_not_say_that_a_file_is_not_shared(tmp_path, monkeypatch):
     monkeypatch.setattr("vhdxreader.files.opening.os.open", refuse)
     with pytest.raises(PermissionError, match=r"Permission denied; perhaps another program has it for itself"):
         vhdxreader.open(path)
+
+
+def test_macos_is_not_asked_where_holes_are(tmp_path):
+    """Its APFS has told of holes where data is; a log that is taken for one would not be replayed."""
+    code = """
+def lseek(fd, offset, whence, seek=os.lseek):
+    if whence in (os.SEEK_DATA, os.SEEK_HOLE):
+        raise OSError(6, "No such device or address")
+    return seek(fd, offset, whence)
+os.lseek = lseek
+with vhdxreader.open(child) as disk:
+    out.write_bytes(disk.read())
+"""
+    run(
+        "macos",
+        code,
+        wet(log_of([[write(1)]], flushed=SIZE, last=SIZE)).save(tmp_path / "dirty.vhdx"),
+        tmp_path / "out.raw",
+    )
+    assert (tmp_path / "out.raw").read_bytes()[MB : MB + 4096] == NEW

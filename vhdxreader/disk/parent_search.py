@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import unicodedata
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..files.descriptors import StatOf, file_identity
+from ..files.descriptors import StatOf, file_identity, name_key
 from ..format.parent_locator import ParentLocator
 
 if TYPE_CHECKING:
@@ -133,19 +132,14 @@ def _other_cases(path: str, stat: StatOf, listdir: ListDir) -> Iterator[str]:
         return
     while _identity(folder, stat) is None and os.path.dirname(folder) != folder:
         folder, name = os.path.split(folder)
-        missing.append(_folded(name))
+        missing.append(name_key(name))
     found, left = [folder] if missing else [], _MAX_FOLDERS
     for name in reversed(missing):
         folders = list(_distinct(found, stat))[:left]
         left -= len(folders)
         entries = ((above, entry) for above in folders for entry in _entries(above, listdir))
-        found = [os.path.join(above, entry) for above, entry in entries if _folded(entry) == name]
+        found = [os.path.join(above, entry) for above, entry in entries if name_key(entry) == name]
     yield from found[:_MAX_FOLDERS]
-
-
-def _folded(name: str) -> str:
-    """The same for names that differ in case, or in how a Mac writes accents."""
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _distinct(folders: list[str], stat: StatOf) -> Iterator[str]:

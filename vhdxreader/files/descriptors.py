@@ -9,11 +9,16 @@ import contextlib
 import errno
 import os
 import stat
+import sys
+import unicodedata
 from collections.abc import Callable, Hashable, Iterator
 from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
 StatOf: TypeAlias = Callable[[str], os.stat_result]
+
+# APFS of macOS has told of holes where data is (coreutils and tar do not ask there, either).
+_TELLS_HOLES = hasattr(os, "SEEK_DATA") and sys.platform != "darwin"
 
 # What Linux shows as files, whose reading may wait, take something away or do something to a device.
 _KERNEL_FILES = (
@@ -31,7 +36,12 @@ def file_identity(status: os.stat_result) -> tuple[int, int]:
 
 def path_key(path: str) -> str:
     """The same for two paths that may be spellings of one."""
-    return os.path.normpath(path).casefold()
+    return name_key(os.path.normpath(path))
+
+
+def name_key(name: str) -> str:
+    """The same for names that differ in case, or in how a Mac writes accents."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def check_regular(status: os.stat_result) -> None:
@@ -78,22 +88,36 @@ def seekable_size(fd: int, name: str) -> int:
 
 
 def data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of a range that are no holes, as far as the system tells; moves the position."""
-    if not hasattr(os, "SEEK_DATA"):
-        yield start, end
-        return
+    """The parts of a range that are no holes, as far as the system tells; moves the position. What a system says that
+    makes no sense is taken for data, which is read as it is."""
     while start < end:
-        try:
-            start = os.lseek(fd, start, os.SEEK_DATA)
-        except OSError as error:
-            # ENXIO: nothing but a hole up to the file's end. If that is nearer by now, let a read meet it.
-            if error.errno != errno.ENXIO or os.fstat(fd).st_size < end:
-                yield start, end
-            return
-        hole = min(os.lseek(fd, start, os.SEEK_HOLE), end)
-        if start < hole:
-            yield start, hole
+        data, hole = _next_data(fd, start, end)
+        if data < hole:
+            yield data, hole
         start = hole
+
+
+def _next_data(fd: int, start: int, end: int) -> tuple[int, int]:
+    """The next range of data: it begins at `start` or later, and ends after that; at the end, it may be empty."""
+    if _TELLS_HOLES:
+        with contextlib.suppress(OSError):
+            data = _first_data(fd, start, end)
+            if data >= end:
+                return end, end
+            hole = os.lseek(fd, data, os.SEEK_HOLE)
+            if start <= data < hole:
+                return data, min(hole, end)
+    return start, end
+
+
+def _first_data(fd: int, start: int, end: int) -> int:
+    try:
+        return os.lseek(fd, start, os.SEEK_DATA)
+    except OSError as error:
+        # ENXIO: nothing but a hole up to the file's end. If that is nearer by now, let a read meet it.
+        if error.errno != errno.ENXIO or os.fstat(fd).st_size < end:
+            raise
+        return end
 
 
 def keeping_position(fd: int, work: Callable[[], T]) -> T:
