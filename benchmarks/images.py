@@ -73,6 +73,19 @@ class Images:
         child = differencing(PARTIAL_SIZE, blocks, parent=parent, parent_path=path.name)
         return child.save(self.folder / "alternating.vhdx"), path
 
+    def forest(self, count: int) -> Path:
+        """A folder of so many images: chains of ten, each a base and its checkpoints."""
+        folder = self.folder / "forest"
+        folder.mkdir(exist_ok=True)
+        parent = None
+        for number in range(count):
+            name = f"{number:04}.vhdx"
+            locator = Locator.to(parent.data_write_guid, f"{number - 1:04}.vhdx") if parent and number % 10 else None
+            kind = "differencing" if locator else "dynamic"
+            parent = build(Spec(kind, GB, locator=locator, name=name))
+            parent.save(folder / name)
+        return folder
+
     @cached_property
     def small(self) -> Path:
         """10 MB with two blocks."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -54,6 +56,18 @@ def command(name: str) -> str | None:
     return shutil.which(name)
 
 
+def own_command(folder: Path, *words: str | Path) -> Callable[[], object]:
+    """Runs `vhdxreader` with these words, with bytecode in the folder, as after an installation."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+    }
+    command = [sys.executable, "-m", "vhdxreader", *map(str, words)]
+    return lambda: subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
+
+
 def versions() -> dict[str, str]:
     """What is compared with what."""
     found = {"python": platform.python_version()}
@@ -62,7 +76,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
-    for name, arguments in {"qemu-img": ["--version"], "7zz": ["i"], "cp": ["--version"]}.items():
+    for name, arguments in {"qemu-img": ["--version"], "7zz": ["i"], "cp": ["--version"], "cmp": ["--version"]}.items():
         found[name] = _first_line([name, *arguments]) if command(name) else "not installed"
     return found
 

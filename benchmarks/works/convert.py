@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import peers
 from images import DENSE_SIZE, Images
 from measure import Work, milliseconds, rate, timed
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
 _ROUNDS = 5
 
 
@@ -48,15 +46,7 @@ def works(images: Images) -> Iterator[Work]:
 
 def _ours(source: Path, target: Path) -> Callable[[], float]:
     """Syncs by itself."""
-    cache = str(target.parent / "pycache")  # bytecode, as after an installation
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(_ROOT),
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": cache,
-    }
-    words = [sys.executable, "-m", "vhdxreader", "convert", str(source), str(target)]
-    return _fresh(target, lambda: subprocess.run(words, check=True, env=environment))
+    return _fresh(target, peers.own_command(target.parent, "convert", source, target))
 
 
 def _cp(source: Path, target: Path) -> Callable[[], float]:

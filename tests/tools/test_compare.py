@@ -98,8 +98,8 @@ def test_what_both_have_from_one_file_is_not_read():
     parent = vhdxreader.open(BASE.open())
     with vhdxreader.open(CHILD.open(), parent=parent) as child:
         side = DiskSide(child)
-        read = side.read
-        side.read = lambda size, offset: reads.append((offset, size)) or read(size, offset)
+        read = side.read_into
+        side.read_into = lambda view, offset: reads.append((offset, len(view))) or read(view, offset)
         result = compare(side, DiskSide(parent))
     # blocks 0 and 5 are the parent's in both; block 1 has one sector of the child's, block 2 is zeros over data
     assert reads == [(MB + 3 * 512, 512)]

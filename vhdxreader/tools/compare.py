@@ -17,11 +17,14 @@ from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
 from ..files.opening import PathOrFile, open_source
 from ..files.source import Source
+from .read_ahead import is_remote
 
 Progress = Callable[[int, int], object]  # bytes done, and of all
+_Bytes: TypeAlias = "bytes | bytearray"
 
-_STEP = spec.MB
-_ZEROS = bytes(_STEP)
+_STEP = spec.MB // 8  # both sides' bytes stay in the processor's cache until they are compared
+_REMOTE_STEP = spec.MB
+_ZEROS = bytes(_REMOTE_STEP)
 _GRANULE = 512  # bytes: what ranges consist of
 _ENDLESS = 1 << 63
 _MAX_RANGES = 1 << 16
@@ -76,14 +79,15 @@ class Side(ABC):
     """One of the two. `size` is None as long as it is not known."""
 
     size: int | None
+    is_remote: bool = False
 
     @abstractmethod
     def stretches(self) -> Iterator[Stretch]:
         """All of it, in order and without gaps."""
 
     @abstractmethod
-    def read(self, size: int, offset: int) -> bytes:
-        """The bytes at `offset`, behind all that was read before; less only at the end."""
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill the buffer from `offset` on, behind all that was read before; how many bytes, fewer only at the end."""
 
 
 class DiskSide(Side):
@@ -91,6 +95,7 @@ class DiskSide(Side):
 
     def __init__(self, disk: VirtualDisk | PartitionStream) -> None:
         self.size: int = disk.size
+        self.is_remote = is_remote(disk)
         self._disk = disk
         whole = disk.disk if isinstance(disk, PartitionStream) else disk
         # After a log's replay, the bytes at a file's offset are others.
@@ -105,8 +110,8 @@ class DiskSide(Side):
                 origin = self._origins[extent.depth], extent.file_offset - extent.disk_offset
             yield Stretch(extent.disk_offset, extent.disk_offset + extent.length, origin)
 
-    def read(self, size: int, offset: int) -> bytes:
-        return self._disk.pread(size, offset)
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        return self._disk.preadinto(buffer, offset)
 
 
 class RawSide(Side):
@@ -114,6 +119,7 @@ class RawSide(Side):
 
     def __init__(self, source: Source) -> None:
         self.size: int = source.size
+        self.is_remote = source.is_remote
         self._source = source
 
     def stretches(self) -> Iterator[Stretch]:
@@ -125,8 +131,10 @@ class RawSide(Side):
                 yield Stretch(start, end, ((self._source.identity, False), 0))
             done = end
 
-    def read(self, size: int, offset: int) -> bytes:
-        return self._source.read_at(offset, max(min(size, self.size - offset), 0))
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        there = buffer[: max(self.size - offset, 0)]
+        self._source.read_into(there, offset)
+        return len(there)
 
 
 class StreamSide(Side):
@@ -140,14 +148,14 @@ class StreamSide(Side):
     def stretches(self) -> Iterator[Stretch]:
         yield Stretch(0, _ENDLESS, object())
 
-    def read(self, size: int, offset: int) -> bytes:
+    def read_into(self, buffer: memoryview, offset: int) -> int:
         while self._position < offset and self._next(min(_STEP, offset - self._position)):
             pass
-        parts = []
-        while size and (part := self._next(size)):
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+        done = 0
+        while done < len(buffer) and (part := self._next(len(buffer) - done)):
+            buffer[done : done + len(part)] = part
+            done += len(part)
+        return done
 
     def _next(self, size: int) -> bytes:
         part = b"" if self.size is not None else self._file.read(size)
@@ -195,22 +203,40 @@ def _compare(a: Side, b: Side, strict: bool, first_only: bool, progress: Progres
     return Comparison(a.size, b.size, equal, found.first, found.bytes, found.range_count, found.ranges(size))
 
 
-def _unlike_pieces(a: Side, b: Side, progress: Progress | None) -> Iterator[tuple[int, bytes, bytes]]:
-    """What must be looked at: the offset and the bytes of either side, as many of both; zeros behind a side's end."""
+def _unlike_pieces(a: Side, b: Side, progress: Progress | None) -> Iterator[tuple[int, _Bytes, _Bytes]]:
+    """What must be looked at: the offset and the bytes of either side, as many of both; zeros behind a side's end. They
+    are good until the next are asked for."""
+    step = _REMOTE_STEP if a.is_remote or b.is_remote else _STEP
+    pieces_a, pieces_b = _Pieces(a, step), _Pieces(b, step)
     for start, end, origin_a, origin_b in _merged(a, b):
         if origin_a == origin_b:
             continue
-        for at in range(start, end, _STEP):
+        for at in range(start, end, step):
             if a.size is not None and b.size is not None and at >= max(a.size, b.size):
                 return
-            size = min(_STEP, end - at)
-            yield at, _data(a, origin_a, size, at), _data(b, origin_b, size, at)
+            size = min(step, end - at)
+            yield at, pieces_a.piece(origin_a, size, at), pieces_b.piece(origin_b, size, at)
             if progress is not None:
                 progress(at + size, max(a.size or 0, b.size or 0, at + size))
 
 
-def _data(side: Side, origin: Hashable | None, size: int, offset: int) -> bytes:
-    return _ZEROS[:size] if origin is None else side.read(size, offset).ljust(size, b"\0")
+class _Pieces:
+    """Reads a side into one buffer again and again: fresh memory would cost more than the comparison. It is a
+    `bytearray` since two of them are compared by `memcmp`, two views byte by byte."""
+
+    def __init__(self, side: Side, step: int) -> None:
+        self._side = side
+        self._whole = bytearray(step)
+
+    def piece(self, origin: Hashable | None, size: int, offset: int) -> _Bytes:
+        """The bytes of a stretch of this origin; they are good until the next call."""
+        if origin is None:
+            return _ZEROS[:size]
+        data = self._whole if size == len(self._whole) else bytearray(size)
+        count = self._side.read_into(memoryview(data), offset)
+        if count < size:
+            data[count:] = bytes(size - count)
+        return data
 
 
 def _merged(a: Side, b: Side) -> Iterator[tuple[int, int, Hashable | None, Hashable | None]]:
@@ -246,7 +272,7 @@ class _Differences:
         self._sectors: list[tuple[int, int]] = []  # first and end of each range
         self._next = 0  # behind the last of them
 
-    def add(self, offset: int, a: bytes, b: bytes) -> None:
+    def add(self, offset: int, a: _Bytes, b: _Bytes) -> None:
         """Count in a piece that differs."""
         difference = (int.from_bytes(a, "little") ^ int.from_bytes(b, "little")).to_bytes(len(a), "little")
         self.bytes += len(a) - difference.count(0)
