@@ -140,6 +140,35 @@ def test_usage(chain, tmp_path):
     assert not (tmp_path / "r.json").exists()
 
 
+def test_what_is_no_new_file_is_refused_with_a_way_out(chain, tmp_path, monkeypatch, capsys):
+    _, child, _ = chain
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for line in (["hash", child, "--record", "-"], ["report", child, "-"], ["skeleton", child, "-"]):
+        assert run(list(map(str, line))) == 64
+        assert "'-' is not a file" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+    assert run(["hash", str(child), "--record", str(child)]) == 1
+    assert "give it another name" in capsys.readouterr().err
+
+
+def test_an_interrupt_while_the_file_is_made_leaves_nothing(tmp_path, monkeypatch):
+    whole = vhdxreader.WholeFile(tmp_path / "disk.raw", overwrite=False, protected=())
+    record = vhdxreader.CustodyRecord(tmp_path / "record.json", command="mine")
+    assert list(tmp_path.iterdir()) == []
+    os_open = os.open
+
+    def interrupted(*arguments):
+        os.close(os_open(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", interrupted)
+    for context in (whole, record):
+        with pytest.raises(KeyboardInterrupt), context:
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+
 def files_of(process) -> set[str]:
     folder = Path(f"/proc/{process.pid}/fd")
     return {os.readlink(each) for each in folder.iterdir() if os.path.lexists(each)}

@@ -15,7 +15,7 @@ from vhdxreader import CustodyRecord, Finding, PartitionStream, VirtualDisk
 
 from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
-from .options import offers_force, part_of, partition_option, reads_data, terminable
+from .options import NewFile, offers_force, part_of, partition_option, reads_data, terminable
 from .output import report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import reading, records, standard_output
@@ -36,7 +36,7 @@ from .source import source_of
 @click.option("--force", is_flag=True, help="Overwrite DST if it exists; a block device always does.")
 @click.option("--sparse/--no-sparse", default=True, help="Leave holes for zeros in a file.  [default: --sparse]")
 @click.option("--detect-zeroes", is_flag=True, help="Look for zeros inside data, too, 4 KiB at a time.")
-@click.option("--mapfile", type=click.Path(), help="Mapfile of a --salvage run.  [default: DST.map; none with -]")
+@click.option("--mapfile", type=NewFile(), help="Mapfile of a --salvage run.  [default: DST.map; none with -]")
 @click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
 @records
 @shows_progress

@@ -31,6 +31,15 @@ def size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
+class NewFile(click.Path):
+    """The name of a file to be written, which "-" is not: nobody means a file of that name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-":
+            self.fail("'-' is not a file: what goes there cannot go to standard output. Give the name of a new file.")
+        return super().convert(value, param, ctx)
+
+
 def _remember(context: click.Context, _argument: click.Parameter, image: str) -> str:
     context.meta[_IMAGE] = image
     return image

@@ -14,7 +14,7 @@ import vhdxreader
 from vhdxreader import CustodyRecord, PartitionStream, VhdxError, VirtualDisk
 
 from .failure import exit_code_of
-from .options import terminable
+from .options import NewFile, terminable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ def records(command: F) -> F:
         click.option(
             "--record",
             "record_path",
-            type=click.Path(),
+            type=NewFile(),
             metavar="FILE.json",
             help="Write what was read, found and written to a new file, also on failure.",
         ),
@@ -86,5 +86,8 @@ def _new_record(path: str, digests: tuple[str, ...]) -> CustodyRecord:
         return vhdxreader.CustodyRecord(
             path, command=context.info_name or "", arguments=context.find_root().obj, digests=digests
         )
+    except FileExistsError as error:
+        what = f"{error.strerror} (a record is never replaced: give it another name)"
+        raise FileExistsError(error.errno, what, error.filename) from error
     except ValueError as error:  # a digest that cannot be made
         raise click.UsageError(str(error)) from None

@@ -10,14 +10,14 @@ import vhdxreader
 
 from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
-from .options import image_argument, offers_force, opens, terminable
+from .options import NewFile, image_argument, offers_force, opens, terminable
 from .progress import progress_bar, shows_progress
 from .source import source_of
 
 
 @click.command("report", cls=GroupedCommand)
 @image_argument
-@click.argument("target", metavar="OUT.html", type=click.Path())
+@click.argument("target", metavar="OUT.html", type=NewFile())
 @opens
 @click.option("--deep", is_flag=True, help="Read every byte that a block has in the file.")
 @click.option(

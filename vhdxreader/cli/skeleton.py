@@ -7,7 +7,7 @@ import click
 from .. import VhdxError, plain, write_skeleton
 from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
-from .options import image_argument, offers_force, terminable
+from .options import NewFile, image_argument, offers_force, terminable
 from .options import size as parse_size
 from .output import size
 from .source import source_of
@@ -15,7 +15,7 @@ from .source import source_of
 
 @click.command("skeleton", cls=GroupedCommand)
 @image_argument
-@click.argument("target", metavar="OUT", type=click.Path())
+@click.argument("target", metavar="OUT", type=NewFile())
 @click.option(
     "--max-size", type=parse_size, metavar="SIZE", default="127M", show_default=True, help="The most to write."
 )

@@ -16,7 +16,7 @@ from vhdxreader import SurveyProgress, SurveyTask
 
 from .fleet_text import print_fleet
 from .grouped import GroupedCommand
-from .options import offers_force
+from .options import NewFile, offers_force
 from .output import colored, printable, short_size
 from .progress import Report, progress_bar, shows_progress
 from .survey_output import known_records, no_writer, open_writer, output_form
@@ -37,7 +37,7 @@ _LARGE = ("findings", "finding_counts", "digests")  # of a record, what a forest
 @click.option("--dask", metavar="ADDRESS", help="Have a Dask cluster look at them, as tcp://host:8786.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="The limit for one image.")
 @click.option("--forest", "with_forest", is_flag=True, help="Print the forest of chains at the end.")
-@click.option("--report", "page", metavar="OUT.html", type=click.Path(), help="Write a page on the forest.")
+@click.option("--report", "page", metavar="OUT.html", type=NewFile(), help="Write a page on the forest.")
 @click.option("--summary", is_flag=True, help="Print how many of what kind there are at the end.")
 @shows_progress
 def command(

@@ -46,13 +46,16 @@ class WholeFile:
         replaced = self._check_free(protected)
         self._folder = os.path.dirname(self.path)
         self.temporary = os.path.join(self._folder, f".vhdxreader-{os.urandom(8).hex()}.part")
-        mode = 0o666 if replaced is None else replaced.st_mode & 0o777
-        self.fd = self._create(mode)
-        if replaced is not None and hasattr(os, "fchmod"):
-            with contextlib.suppress(OSError):  # without, it is open to fewer only: the umask took them away
-                os.fchmod(self.fd, mode)
+        self._replaced_mode = None if replaced is None else replaced.st_mode & 0o777
+        self.fd = -1
 
     def __enter__(self) -> WholeFile:
+        try:
+            self._create()
+        except BaseException:  # also an interrupt that came when the file was there already
+            with contextlib.suppress(OSError):
+                os.unlink(self.temporary)
+            raise
         return self
 
     def __exit__(
@@ -78,11 +81,15 @@ class WholeFile:
         if is_whole:
             self._name()
 
-    def _create(self, mode: int) -> int:
+    def _create(self) -> None:
+        mode = self._replaced_mode
         try:
-            return os.open(self.temporary, _FLAGS, mode)
+            self.fd = os.open(self.temporary, _FLAGS, 0o666 if mode is None else mode)
         except OSError as error:  # the temporary name would tell nobody anything
             raise OSError(error.errno, error.strerror, self.path) from None
+        if mode is not None and hasattr(os, "fchmod"):
+            with contextlib.suppress(OSError):  # without, it is open to fewer only: the umask took them away
+                os.fchmod(self.fd, mode)
 
     def _check_free(self, protected: Collection[Hashable]) -> os.stat_result | None:
         """What is there and may be replaced; None where nothing is."""

@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from types import TracebackType
@@ -68,9 +68,10 @@ class CustodyRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._file as file:
+        with ExitStack() as ending:
+            ending.push(self._file)  # it was entered
             text = json.dumps(self._facts(error), indent=2) + "\n"
-            write_all_at(file.fd, memoryview(text.encode()), 0)
+            write_all_at(self._file.fd, memoryview(text.encode()), 0)
 
     def check_target(self, path: AnyPath | None) -> None:
         """`SameFileError` for what is to be written, if it would have the record's own name."""
