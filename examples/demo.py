@@ -76,7 +76,11 @@ def show_extents(disk: vhdxreader.VirtualDisk) -> None:
     for number, extent in enumerate(disk.extents()):
         sizes[extent.kind.value] = sizes.get(extent.kind.value, 0) + extent.length
         if number < 8:
-            place = "" if extent.file_offset is None else f" at {extent.file_offset:#x} of {Path(extent.filename).name}"
+            place = (
+                ""
+                if extent.file_offset is None
+                else f" at {extent.file_offset:#x} of {vhdxreader.plain(Path(extent.filename).name)}"
+            )
             print(f"  {extent.disk_offset:#14x}  {extent.length:>14} bytes  {extent.kind.value}{place}")
     if number >= 8:
         print(f"  ... and {number - 7} more")

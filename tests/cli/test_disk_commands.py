@@ -101,6 +101,9 @@ def test_hash_verifies_lists(folder, capsys):
     assert command(capsys, "hash", "disk.vhdx", "--verify", "gnu") == (0, "disk.vhdx: OK\n")
     assert command(capsys, "hash", "disk.vhdx", "--verify", "deep") == (0, "disk.vhdx: OK\n")
     assert command(capsys, "hash", "disk.vhdx", "--verify", "bad") == (1, "disk.vhdx: FAILED\n")
+    (folder / "short").write_text((folder / "deep").read_text().replace(f"{SIZE},", f"{SIZE - 1},"))
+    assert command(capsys, "hash", "disk.vhdx", "--verify", "short") == (1, "disk.vhdx: FAILED\n")
+    assert command(capsys, "hash", str(folder / "disk.vhdx"), "--verify", "deep")[0] == 1
     assert command(capsys, "hash", "child.avhdx", "--verify", "gnu")[0] == 1
     assert command(capsys, "hash", "disk.vhdx", "--verify", "text")[0] == 64
     code, found = answer(capsys, "hash", "disk.vhdx", "--verify", "bad")

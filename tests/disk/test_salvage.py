@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import sys
 import threading
 from copy import copy
 from itertools import pairwise
@@ -644,3 +645,44 @@ def test_a_copied_disk_salvages_as_the_first(tmp_path):
     with vhdxreader.open(path, errors="zero", fill=b"LOST") as disk, copy(disk) as again:
         assert again.read() == disk.read()
         assert again.lost == disk.lost
+
+
+def test_a_signal_handler_may_salvage_at_any_moment():
+    """It runs before each instruction of the list's in turn; nothing lost is missing."""
+    moment, was_there = 0, True
+    while was_there:
+        ranges = DamagedRanges(Lost)
+        for offset in range(0, 80, 20):
+            ranges.add(offset, 5, 0, "payload.state", "")
+        moment += 1
+        was_there = interrupted(ranges, moment)
+        found = {byte for lost in ranges.snapshot() for byte in range(lost.disk_offset, lost.end)}
+        extra = range(35, 40) if was_there else ()
+        assert found == {n for at in range(0, 80, 20) for n in range(at, at + 5)} | {42, 43, 44, *extra}
+    assert moment > 100
+
+
+def interrupted(ranges, moment):
+    """Add a range, while another is added before an instruction; whether there are so many."""
+    left = moment
+
+    def trace(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename != sys.modules[DamagedRanges.__module__].__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                ranges.add(35, 5, 0, "payload.state", "")
+                assert any(lost.disk_offset <= 35 < lost.end for lost in ranges.snapshot())
+        return trace if left else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        ranges.add(42, 3, 0, "payload.state", "")
+    finally:
+        sys.settrace(before)
+    return left <= 0

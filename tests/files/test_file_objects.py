@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -103,3 +104,42 @@ def test_a_signal_handler_may_read_the_same_disk(kind, tmp_path):
     if kind == "raw":
         file.close()
     assert all(seen)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+@pytest.mark.parametrize("kind", ["raw", "to write, too", "part", "memory"])
+def test_both_processes_of_a_fork_read(kind, tmp_path):
+    """Right bytes, or an error in the new one; the one position is then the old one's, also at the end."""
+    path = IMAGE.save(tmp_path / "disk.vhdx")
+    with path.open("r+b" if kind == "to write, too" else "rb", buffering=0 if kind == "raw" else -1) as under:
+        file = {"part": lambda: Part(under, 0), "memory": lambda: io.BytesIO(IMAGE.tobytes())}.get(
+            kind, lambda: under
+        )()
+        file.seek(17)
+        disk = vhdxreader.open(file)
+        child = os.fork()
+        if not child:
+            code = 70
+            with contextlib.suppress(BaseException):
+                wrong = read_here_and_there(disk, errors_do=kind in ("part", "to write, too"))
+                disk.close()
+                code = wrong if disk.closed else 71
+            os._exit(code)
+        assert read_here_and_there(disk) == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert read_here_and_there(disk) == 0
+        disk.close()
+        assert file.tell() == 17
+
+
+def read_here_and_there(disk, *, errors_do=False):
+    """How many of the reads went wrong, up to 50; where an error is no such, each has to be one."""
+    wrong = 0
+    rng = random.Random(os.getpid())
+    for _ in range(500):
+        at = rng.randrange(4 * MB - 4096)
+        try:
+            wrong += disk.pread(4096, at) != DATA[at : at + 4096] or errors_do
+        except RuntimeError:
+            wrong += not errors_do
+    return min(wrong, 50)

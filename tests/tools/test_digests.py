@@ -117,23 +117,14 @@ def test_lines_of_no_known_form(line):
 
 def test_whose_digest_it_is():
     listed = [
-        ListedDigest(name, "md5", "0" * 32) for name in ("a/disk.raw", "b\\disk.vhdx", "other.raw", "c/disk.vhdx")
+        ListedDigest(name, "md5", "0" * 32)
+        for name in ("a/disk.raw", "b\\disk.vhdx", "other.raw", "c/disk.vhdx", "/e/c/disk.dd", "./plain.img")
     ]
     assert expected_digests(listed, "c/disk.vhdx") == [listed[3]]
-    assert expected_digests(listed, "x/disk.vhdx") == [listed[0], listed[1], listed[3]]
+    assert expected_digests(listed, "/x/b/disk.vhdx") == [listed[1]]
+    assert expected_digests(listed, "/x/a/disk.vhdx") == [listed[0]]
+    assert expected_digests(listed, "/e/c/disk.vhdx") == [listed[4]]
+    assert expected_digests(listed, "/x/plain.vhdx") == [listed[5]]
+    assert expected_digests(listed, "x/disk.vhdx") == []
+    assert expected_digests(listed, "disk.vhdx") == [listed[0], listed[1], listed[3], listed[4]]
     assert expected_digests(listed, "nobody.vhdx") == []
-
-
-def test_two_readings_that_differ_are_an_error(tmp_path):
-    path = IMAGE.save(tmp_path / "disk.vhdx")
-
-    def change(done, size):
-        if done == size:
-            with open(path, "r+b") as file:
-                file.seek(IMAGE.block_offset[3])
-                file.write(b"changed meanwhile")
-
-    with vhdxreader.open(path) as disk:
-        assert vhdxreader.hash_twice(disk) == {"sha256": hashlib.sha256(IMAGE.expected()).hexdigest()}
-        with pytest.raises(vhdxreader.ImageChangedError):
-            vhdxreader.hash_twice(disk, progress=change)

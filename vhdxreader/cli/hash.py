@@ -64,8 +64,9 @@ def command(
     One digest is printed as sha256sum does, several in BSD's form. With --log both, those of the state before the log's
     replay come first. With --salvage, a digest that holds zeros for lost bytes is marked, and the exit code is 2.
 
-    LIST is as sha256sum or hashdeep write it; it names the disk by its image, or by a raw copy of the same name. With
-    it, the exit code is 1 where a digest differs, or where the list has none for an IMAGE.
+    LIST is as sha256sum or hashdeep write it; it names the disk by its image, or by a raw copy of the same name. The
+    folders that LIST and IMAGE both give must be the same. The exit code is 1 where a digest or a size differs, or
+    where the list has none for an IMAGE.
     """
     wanted = [name.strip().lower() for name in names.split(",")]
     if blocks and (len(wanted) > 1 or verify is not None or how["log"] == "both"):
@@ -131,7 +132,7 @@ class _Hashing:
         facts |= {key: more[key] for key in ("virtual_size", "salvaged", "lost", "doubtful")}
         if expected is not None:
             facts["expected_digests"] = [{one.algorithm: one.digest} for one in expected]
-            facts["verified"] = _agrees(expected, facts["digests"])
+            facts["verified"] = _agrees(expected, facts["digests"], facts["virtual_size"])
         answer = asked_for_json()
         if answer is not None:
             answer.give(facts)
@@ -187,9 +188,10 @@ class _Hashing:
         return digests, more
 
 
-def _agrees(expected: Sequence[ListedDigest], digests: Mapping[str, str]) -> bool:
-    """Whether each of the digests is one of those that the list has for it, and it has any."""
-    wanted = {name: {one.digest for one in expected if one.algorithm == name} for name in digests}
+def _agrees(expected: Sequence[ListedDigest], digests: Mapping[str, str], size: int) -> bool:
+    """Whether each of the digests is one of those that the list has for it and this size, and it has any."""
+    fitting = [one for one in expected if one.size in (None, size)]
+    wanted = {name: {one.digest for one in fitting if one.algorithm == name} for name in digests}
     return bool(expected) and all(digest in wanted[name] for name, digest in digests.items())
 
 

@@ -87,20 +87,39 @@ class DamagedRanges(Generic[R]):
     def __init__(self, kind: type[R]) -> None:
         self._kind = kind
         self._ranges: list[R] = []
+        self._waiting: list[R] = []  # to be put among the others
+        self._busy = False
         self._lock = threading.RLock()
 
     def add(self, offset: int, length: int, depth: int, rule: str, reason: str) -> None:
-        """Record a range."""
-        lost = self._kind(offset, length, depth, rule, reason)
+        """Record a range. A signal handler in the middle of this leaves its own to the `add` that it is in."""
         with self._lock:
-            self._insert(lost)
-            if len(self._ranges) > _MAX_RANGES:
-                self._join_nearest(lost.disk_offset)
+            self._waiting.append(self._kind(offset, length, depth, rule, reason))
+            if not self._busy:
+                self._insert_waiting()
 
     def snapshot(self) -> tuple[R, ...]:
         """All ranges now, by offset."""
         with self._lock:
-            return tuple(self._ranges)
+            if not self._busy:
+                self._insert_waiting()
+            if not self._waiting:
+                return tuple(self._ranges)
+            now: DamagedRanges[R] = DamagedRanges(self._kind)
+            now._ranges, now._waiting = self._ranges.copy(), self._waiting.copy()
+            return now.snapshot()
+
+    def _insert_waiting(self) -> None:
+        self._busy = True
+        try:
+            while self._waiting:
+                lost = self._waiting[0]
+                self._insert(lost)
+                if len(self._ranges) > _MAX_RANGES:
+                    self._join_nearest(lost.disk_offset)
+                del self._waiting[0]
+        finally:
+            self._busy = False
 
     def _insert(self, lost: R) -> None:
         ranges = self._ranges

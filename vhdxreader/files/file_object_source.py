@@ -69,7 +69,10 @@ class FileObjectSource(Source):
         return writer_lock(self._file.fileno()) if self._is_file else ""
 
     def close(self) -> None:
-        self._turns.run(self._close)
+        if self._turns.is_lost:
+            self._is_closed = True
+        else:
+            self._turns.run(self._close)
 
     def _close(self) -> None:
         if self._is_closed:

@@ -25,7 +25,7 @@ class Turns:
     def __init__(self, file: object) -> None:
         self._lock = threading.RLock()  # a signal handler must find out that the turn is its own thread's
         self._busy = False
-        self._is_lost = False
+        self.is_lost = False  # to the process that this one was forked from
         self._stays_whole = type(file) in (io.BytesIO, mmap.mmap)  # in a forked process: its position is its own there
 
     def run(self, work: Callable[[], T]) -> T:
@@ -34,7 +34,7 @@ class Turns:
         `RuntimeError` where the same thread is in the middle of another piece, as in a signal handler, or where this is
         a process forked since: its parent has the same position.
         """
-        if self._is_lost:
+        if self.is_lost:
             raise RuntimeError("the file object shares its position with another process; open the image again")
         with self._lock:
             if self._busy:
@@ -49,7 +49,7 @@ class Turns:
         """In the new process: threads that held a turn are not there."""
         self._lock = threading.RLock()
         self._busy = False
-        self._is_lost = not self._stays_whole
+        self.is_lost = not self._stays_whole
 
 
 def turns_of(file: object) -> Turns:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 _BSD = re.compile(r"([A-Za-z0-9/_-]+) \((.*)\) = ([0-9a-fA-F]+)")
 _GNU = re.compile(r"(\\?)([0-9a-fA-F]+) [ *](.*)")
@@ -46,12 +47,32 @@ def parse_digest_list(lines: Iterable[str], algorithm: str | None = None) -> lis
 
 
 def expected_digests(listed: Sequence[ListedDigest], image: str) -> list[ListedDigest]:
-    """What a list says of the virtual disk of an image: under its path, its name, or that of a raw copy beside it."""
+    """What a list says of the virtual disk of an image: under its path, its name, or that of a raw copy beside it.
+
+    The folders that both paths have must be the same; of several entries, those that share the most with the image's
+    absolute path count. A bare name fits one of any folder.
+    """
     stem = os.path.splitext(os.path.basename(image))[0]
     names = {os.path.basename(image), *(stem + suffix for suffix in _RAW_SUFFIXES)}
+    folders = _parts(os.path.abspath(image))[:-1]
+    given = len(_parts(os.path.normpath(image))) - 1
+    shared = [_shared(_parts(one.filename), names, folders, given) for one in listed]
     return [one for one in listed if one.filename == image] or [
-        one for one in listed if os.path.basename(one.filename.replace("\\", "/")) in names
+        one for one, count in zip(listed, shared, strict=True) if count == max(shared) > 0
     ]
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+
+
+def _shared(parts: Sequence[str], names: Container[str], folders: Sequence[str], given: int) -> int:
+    """How many parts at the end of a listed path are the image's; 0 for another's."""
+    if not parts or parts[-1] not in names:
+        return 0
+    pairs = zip(reversed(parts[:-1]), reversed(folders), strict=False)
+    count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return count + 1 if count >= min(len(parts) - 1, given) else 0
 
 
 def _hashdeep(line: str, columns: Sequence[str]) -> Iterator[ListedDigest]:
