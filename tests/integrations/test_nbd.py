@@ -67,7 +67,7 @@ def test_nbdinfo_sees_extents_and_exports(witness):
 
 @pytest.mark.witness
 def test_qemu_img_makes_a_qcow2_of_a_dirty_chain(tmp_path, witness):
-
+    qemu_img = witness("qemu-img")
     base = dynamic(16 * MB, {n: full() for n in range(8)}, name="oldest")
     middle = differencing(16 * MB, {4: full()}, parent=base, name="middle")
     leaf = differencing(16 * MB, {5: partial({1: b"leaf"}), 7: zeroed()}, parent=middle, name="leaf")
@@ -75,10 +75,10 @@ def test_qemu_img_makes_a_qcow2_of_a_dirty_chain(tmp_path, witness):
     parents = iter([middle.open(), base.open()])
     with vhdxreader.open(wet.open(), parents=lambda _: next(parents)) as disk:
         (tmp_path / "ours.raw").write_bytes(disk.pread(disk.size, 0))
-        code = run_program({"": disk}, f"qemu-img convert -f raw -O qcow2 $uri {tmp_path}/out.qcow2")
+        code = run_program({"": disk}, f"{qemu_img} convert -f raw -O qcow2 $uri {tmp_path}/out.qcow2")
         assert code == 0
-        code = run_program({"": disk}, ["qemu-img", "--version"])
-    assert "identical" in run(witness("qemu-img"), "compare", tmp_path / "out.qcow2", tmp_path / "ours.raw")
+        code = run_program({"": disk}, [qemu_img, "--version"])
+    assert "identical" in run(qemu_img, "compare", tmp_path / "out.qcow2", tmp_path / "ours.raw")
     assert (tmp_path / "ours.raw").read_bytes() == leaf.expected()
 
 

@@ -31,6 +31,7 @@ REASONS = {
     "test_without_preadv": "takes away what is not there",
     "test_pipes_are_refused": POSIX_ONLY,
     "test_a_file_that_gives_nothing": POSIX_ONLY,
+    "test_a_path_is_closed": "looks into /dev/fd, which under Wine is the host's",
     "test_errors_of_the_file_come_through": "errno.EREMOTEIO is of Linux",
     "test_a_disk_that_is_dropped_does_not_leak": "counts descriptors in /dev/fd, which under Wine is the host's",
     "test_what_the_file_system_says[replaced]": "Windows does not replace a file that is open",
