@@ -54,7 +54,6 @@ ANY = {
     "survey": "records, which are JSON",
     "survey_image": "a record",
     "forest_of": "records",
-    "write_report": "the keywords of report_page",
     "stamp_of": "a record, and the values of its keys",
 }
 

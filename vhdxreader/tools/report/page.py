@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 from ...disk.chain import Parents, Policy
 from ...disk.needed_files import named_files, needed_files
@@ -46,11 +45,22 @@ def report_page(
     """
     for name in digests:
         new_hasher(name)
-    how: dict[str, Any] = {"parent": parent, "parents": parents, "log": log}
-    return render("image.html", **image_facts(file, **how, deep=deep, digests=digests, progress=progress))
+    facts = image_facts(file, parent=parent, parents=parents, log=log, deep=deep, digests=digests, progress=progress)
+    return render("image.html", **facts)
 
 
-def write_report(file: PathOrFile, target: AnyPath, *, overwrite: bool = False, **how: Any) -> None:
+def write_report(
+    file: PathOrFile,
+    target: AnyPath,
+    *,
+    overwrite: bool = False,
+    parent: Parents = None,
+    parents: Policy = "relative",
+    log: Log = "replay",
+    deep: bool = False,
+    digests: Sequence[str] = (),
+    progress: Callable[[int, int], object] | None = None,
+) -> None:
     """Write the page that `report_page` makes with the same keywords to a file, which is there whole or not at all.
 
     Raises what `report_page` does, `FileExistsError` where `target` is there and without `overwrite`, and
@@ -59,17 +69,16 @@ def write_report(file: PathOrFile, target: AnyPath, *, overwrite: bool = False, 
     if not overwrite and os.path.lexists(target):  # before the work; what comes there meanwhile is not replaced, either
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
     with open_source(file) as source:
-        page = report_page(file, **how)
-        with WholeFile(target, overwrite=overwrite, protected=_protected(file, source, how)) as output:
+        page = report_page(file, parent=parent, parents=parents, log=log, deep=deep, digests=digests, progress=progress)
+        protected = _protected(file, source, parent, parents)
+        with WholeFile(target, overwrite=overwrite, protected=protected) as output:
             write_all_at(output.fd, memoryview(page.encode()), 0)
 
 
-def _protected(file: PathOrFile, source: Source, how: dict[str, Any]) -> set[Hashable]:
+def _protected(file: PathOrFile, source: Source, parent: Parents, parents: Policy) -> set[Hashable]:
     """The files that must not be replaced."""
     try:
-        disk = open_disk(
-            file, parent=how.get("parent"), parents=how.get("parents", "relative"), log="ignore", errors="zero"
-        )
+        disk = open_disk(file, parent=parent, parents=parents, log="ignore", errors="zero")
     except VhdxError:
         found = read_structures(source, Findings(strict=False, keep=1), LogMode.IGNORE)
         return source.files() | named_files(found.parent_locator, source.path)
