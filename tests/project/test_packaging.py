@@ -22,10 +22,6 @@ from grammar_tools import need
 ROOT = Path(__file__).resolve().parents[2]
 DAY = {"SOURCE_DATE_EPOCH": "1790000000"}
 NOBODY = "http://127.0.0.1:9"  # the discard port: refuses at once
-NOT_IN_A_CLONE = shutil.ignore_patterns(
-    ".git", ".venv", ".*_cache", ".hypothesis", ".new-*", "__pycache__", "*.egg-info", "build", "dist",
-    "node_modules", "_generated",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -199,9 +195,12 @@ def new_environment(folder):
 
 
 def clone(folder, with_parser=False):
-    """A copy of the tree as a fresh clone has it, or with the generated parser as an sdist has it."""
-    shutil.copytree(ROOT, folder, ignore=NOT_IN_A_CLONE)
-    shutil.rmtree(folder / "generated")
+    """A copy of what git knows of the tree, as a fresh clone is; or with the generated parser, as an sdist is."""
+    known = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
+    for name in filter(None, known):
+        if (ROOT / name).exists():  # and not removed since
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     if with_parser:
         shutil.copytree(ROOT / "generated" / "python", folder / "generated" / "python")
     return folder
