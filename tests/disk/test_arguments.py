@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 
@@ -90,6 +91,53 @@ def test_what_is_no_integer(disk, argument):
         with pytest.raises(TypeError):
             call()
     assert disk.pread(True, False) == IMAGE.expected(0, 1)
+
+
+TABLE = bytes(446) + struct.pack("<4xB3xII", 0x83, 2, 3000)
+WITH_PARTITION = dynamic(2 * MB, {0: full(TABLE.ljust(510, b"\0") + b"\x55\xaa"), 1: full()})
+
+
+def preadinto(part, offset):
+    buffer = bytearray(9)
+    return part.preadinto(buffer, offset), buffer
+
+
+CALLS = {
+    "pread": lambda _, part, n: part.pread(9, n),
+    "pread size": lambda _, part, n: part.pread(n, 9),
+    "preadinto": lambda _, part, n: preadinto(part, n),
+    "extents": lambda _, part, n: list(part.extents(offset=n)),
+    "extents length": lambda _, part, n: list(part.extents(length=n)),
+    "read": lambda _, part, n: (part.seek(0), part.read(n)),
+    "seek": lambda _, part, n: part.seek(n),
+    "partition": lambda disk, _, n: disk.partition(n).size,
+    "disk_cells": lambda disk, _, n: vhdxreader.disk_cells(disk, n),
+    "file_cells": lambda disk, _, n: vhdxreader.file_cells(disk.image, n),
+    "dump first": lambda disk, _, n: list(vhdxreader.dump(disk.image.path, ["bat"], first=n)),
+    "dump count": lambda disk, _, n: list(vhdxreader.dump(disk.image.path, ["bat"], count=n)),
+    "hash_file": lambda disk, _, n: vhdxreader.hash_file(disk.image.path, ["md5"], length=n),
+}
+
+
+class Index:
+    """An integer, and nothing else."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def __index__(self):
+        return self._value
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_integer_is_one(name, tmp_path):
+    with vhdxreader.open(WITH_PARTITION.save(tmp_path / "disk.vhdx")) as disk, disk.partition(1) as part:
+        wanted = CALLS[name](disk, part, 1)
+        for same in (Wrapping(1, 8), Wrapping(1, 64), Index(1), True):
+            assert CALLS[name](disk, part, same) == wanted
+        for other in (1.0, "1"):
+            with pytest.raises(TypeError):
+                CALLS[name](disk, part, other)
 
 
 MEASURE = r"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from builder import MB, Locator, differencing, dynamic, full
+from grammar_tools import need
 
 import vhdxreader
 from vhdxreader.files import beneath
@@ -53,11 +55,11 @@ def parent_path(path: Path) -> str:
 # ---- what is asked of the system
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
 @pytest.mark.parametrize(
     "relative", ["..\\elsewhere\\base.vhdx", "..\\ELSEWHERE\\BASE.vhdx", "link\\base.vhdx", "file"]
 )
 def test_nothing_outside_is_asked_for(folder, tmp_path, relative):
+    need(shutil.which("strace"), "strace")
     """An automounter would hear of it. Only the folder's own path is looked up."""
     (folder / "link").symlink_to("../elsewhere")
     (folder / "file").symlink_to(tmp_path / "elsewhere/base.vhdx")
@@ -228,3 +230,19 @@ def test_a_file_that_takes_the_place_at_the_opening_is_noticed(folder, tmp_path,
 
     monkeypatch.setattr(os, "open", swap)
     assert "another file took its place" in refusal(path)
+
+
+def test_no_descriptor_is_kept_where_only_one_is_left(folder, monkeypatch):
+    def no_more(_):
+        raise OSError(errno.EMFILE, "no more")
+
+    OURS.save(folder / "base.vhdx")
+    way = beneath.Beneath(str(folder))
+    monkeypatch.setattr(beneath.os, "dup", no_more)
+    before = os.open(os.devnull, os.O_RDONLY)
+    os.close(before)
+    with pytest.raises(OSError, match="no more"):
+        way.stat(str(folder / "base.vhdx"))
+    after = os.open(os.devnull, os.O_RDONLY)
+    os.close(after)
+    assert after == before

@@ -69,18 +69,18 @@ class PartitionStream(PositionedStream):
 
     def pread(self, size: int, offset: int) -> bytes:
         """The `size` bytes at `offset` of the partition, less only at its end; the position stays. Safe for threads."""
-        return self.disk.pread(min(index(size), self._rest(offset)), self._start + offset)
+        return self.disk.pread(min(index(size), self._rest(offset)), self._start + index(offset))
 
     def preadinto(self, buffer: WriteableBuffer, offset: int) -> int:
         """As `pread`, into a writable buffer; how many bytes."""
         view = memoryview(buffer).cast("B")[: self._rest(offset)]
-        return self.disk.preadinto(view, self._start + offset)
+        return self.disk.preadinto(view, self._start + index(offset))
 
     def extents(self, *, offset: int = 0, length: int | None = None, chain: bool = True) -> Iterator[Extent]:
         """As `VirtualDisk.extents`; offsets are those in the partition."""
         rest = self._rest(offset)
         length = rest if length is None else min(index(length), rest)
-        for extent in self.disk.extents(offset=self._start + offset, length=length, chain=chain):
+        for extent in self.disk.extents(offset=self._start + index(offset), length=length, chain=chain):
             yield replace(extent, disk_offset=extent.disk_offset - self._start)
 
     def __reduce__(self) -> tuple[Any, ...]:

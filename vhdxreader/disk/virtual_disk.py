@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from .address_map import Extent
@@ -121,7 +122,7 @@ class VirtualDisk(PositionedStream):
         """The partition of this number, Linux's, as a read-only file object. `KeyError` where there is none."""
         from .partition_stream import PartitionStream
 
-        return PartitionStream(self, self.partitions()[number])
+        return PartitionStream(self, self.partitions()[index(number)])
 
     def close(self) -> None:
         self._reader.close()

@@ -131,7 +131,11 @@ class _Walk:
         self._rest: list[str] = []  # backwards
         self._add(names)
         self._top = os.open(root, _WAY)
-        self._here = os.dup(self._top)
+        try:
+            self._here = os.dup(self._top)
+        except OSError:
+            os.close(self._top)
+            raise
 
     def run(self) -> _End:
         """Go to the end, which is good until `close`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 from .. import spec
@@ -135,7 +136,7 @@ def disk_cells(disk: VirtualDisk, most: int) -> list[DiskCell]:
 
     At most 2^18 extents are looked at one by one, and 2^16 places where there are more. Raises what `extents` does.
     """
-    step = _cell_size(disk.size, most, disk.image.metadata.logical_sector_size)
+    step = _cell_size(disk.size, index(most), disk.image.metadata.logical_sector_size)
     cells = [DiskCell(start, min(step, disk.size - start)) for start in range(0, disk.size, step)]
     in_turn, places = max(_EXTENTS // len(cells), 16), max(_PLACES // len(cells), 16)
     follows: int | None = None  # where in the file the next data would lie, if they followed
@@ -177,7 +178,7 @@ def _widen(cell: DiskCell, start: int, end: int) -> None:
 def file_cells(image: VhdxImage, most: int) -> list[FileCell]:
     """The image's file in at most `most` cells of one size, a power of two of at least 1 MiB; the last may be shorter,
     and nothing is said of what lies behind 128 TiB. Reads the whole BAT."""
-    return cells_of(walk_image(image, Findings(strict=False, keep=0)), image, most)
+    return cells_of(walk_image(image, Findings(strict=False, keep=0)), image, index(most))
 
 
 def cells_of(walk: BlockWalk, image: VhdxImage, most: int) -> list[FileCell]:

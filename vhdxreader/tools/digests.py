@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from operator import index
 from typing import Any, Protocol
 
 from .. import spec
@@ -119,7 +120,7 @@ def hash_file(
 ) -> dict[str, str]:
     """The digests of a file itself, or of its first `length` bytes, as `hash_disk` makes those of a disk."""
     with open_source(file) as source:
-        return hash_disk(_Whole(source, length), names, progress=progress)
+        return hash_disk(_Whole(source, None if length is None else index(length)), names, progress=progress)
 
 
 def hash_blocks(disk: VirtualDisk, name: str = "sha256") -> Iterator[BlockDigest]:

@@ -6,6 +6,7 @@ cannot be read is a node that says why; those beside it stay. Nothing is replaye
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -90,10 +91,11 @@ def dump(file: PathOrFile, sections: Sequence[str] = (), *, first: int = 0, coun
     Raises `NotVhdxError` for a file that has neither the signature nor a valid header or region table, and `OSError`
     where it cannot be read.
     """
+    numbers = range(operator.index(first), operator.index(first) + min(operator.index(count), MAX_DUMP_COUNT))
     with open_source(file) as source:
         found = find_structures(source, LogMode.IGNORE)
         for section in sections or _SECTIONS:
-            yield from _SECTIONS[section](found, range(first, first + min(count, MAX_DUMP_COUNT)))
+            yield from _SECTIONS[section](found, numbers)
 
 
 def _header(found: Structures, _numbers: range) -> Iterator[DumpNode]:
