@@ -167,6 +167,24 @@ def test_partitions_are_clipped_to_the_disk():
     assert rules(found) == ["partitions.outside"] * 4
 
 
+@pytest.mark.parametrize(
+    ("second", "found"),
+    [((200, 299), []), ((199, 299), ["partitions.overlap"]), ((120, 130), ["partitions.overlap"])],
+)
+def test_partitions_that_overlap_are_told_of(second, found):
+    of_gpt = table(gpt({1: (100, 199), 2: second}))
+    assert (len(of_gpt.partitions), rules(of_gpt)) == (2, found)
+    first, last = second
+    of_mbr = table(mbr((7, first, last - first + 1), (7, 100, 100)) + bytes(SIZE - 512))
+    assert (len(of_mbr.partitions), rules(of_mbr)) == (2, found)
+
+
+def test_logical_partitions_do_not_overlap_the_extended_one():
+    disk = mbr((5, 100, 400)) + bytes(SIZE - 512)
+    disk[100 * 512 : 101 * 512] = mbr((7, 1, 200))[:512]
+    assert rules(table(disk)) == []
+
+
 def test_a_gpt_wins_only_over_an_mbr_that_protects_it():
     disk = gpt({1: (100, 199)})
     disk[:512] = mbr((0x83, 5000, 10))

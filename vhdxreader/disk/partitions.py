@@ -113,7 +113,8 @@ def read_partitions(pread: Pread, size: int, sector_size: int) -> PartitionTable
     """The partition table of a disk of `size` bytes with logical sectors of 512 or 4096.
 
     A valid GPT, else its backup with a WARNING, wins over an MBR that protects it; a table made for the other sector
-    size is found, too. What reaches past the disk's end is clipped to it, with a WARNING. Raises what a read raises.
+    size is found, too. What reaches past the disk's end is clipped to it, with a WARNING; partitions that
+    overlap have one, too. Raises what a read raises.
     """
     return _Reading(pread, size, sector_size).table()
 
@@ -164,7 +165,7 @@ class _Reading:
         return PartitionTable(
             "mbr",
             self._sector_size,
-            tuple(self._identified(sorted(partitions, key=lambda partition: partition.number))),
+            self._identified(sorted(partitions, key=lambda partition: partition.number)),
             signature=signature,
             findings=tuple(self._findings),
         )
@@ -236,7 +237,7 @@ class _Reading:
             self._warn("partitions.sector_size", f"the GPT is made for sectors of {sector_size} bytes", offset)
         partitions = self._gpt_partitions(entries, header.entry_size, sector_size)
         return PartitionTable(
-            "gpt", sector_size, tuple(self._identified(partitions)), guid=header.guid, findings=tuple(self._findings)
+            "gpt", sector_size, self._identified(partitions), guid=header.guid, findings=tuple(self._findings)
         )
 
     def _gpt_entries(self, header: _GptHeader, sector_size: int) -> bytes:
@@ -278,11 +279,27 @@ class _Reading:
             self._warn("partitions.outside", f"partition {partition.number} reaches past the disk's end", self._size)
         return replace(partition, length=inside)
 
-    def _identified(self, partitions: Iterable[Partition]) -> Iterator[Partition]:
-        for place, partition in enumerate(partitions):
-            looked_at = place < _MAX_IDENTIFIED and not partition.extended
-            volume = find_volume(self._read, partition.disk_offset, partition.length) if looked_at else None
-            yield replace(partition, volume=volume)
+    def _identified(self, partitions: Iterable[Partition]) -> tuple[Partition, ...]:
+        """The partitions with their volumes; those that overlap are told of."""
+        found = tuple(self._with_volume(place, partition) for place, partition in enumerate(partitions))
+        self._check_overlaps(partition for partition in found if not partition.extended)
+        return found
+
+    def _with_volume(self, place: int, partition: Partition) -> Partition:
+        looked_at = place < _MAX_IDENTIFIED and not partition.extended
+        volume = find_volume(self._read, partition.disk_offset, partition.length) if looked_at else None
+        return replace(partition, volume=volume)
+
+    def _check_overlaps(self, partitions: Iterable[Partition]) -> None:
+        """Warn of each that begins before one with a smaller place has ended: once, however many it overlaps."""
+        last: Partition | None = None  # the one that ends last
+        for partition in sorted(partitions, key=lambda partition: partition.disk_offset):
+            end = partition.disk_offset + partition.length
+            if last is not None and partition.disk_offset < last.disk_offset + last.length:
+                message = f"partitions {last.number} and {partition.number} overlap"
+                self._warn("partitions.overlap", message, partition.disk_offset)
+            if last is None or end > last.disk_offset + last.length:
+                last = partition
 
     def _read(self, size: int, offset: int) -> bytes:
         """What lies there; nothing where it cannot be read, so that a backup is looked for."""
