@@ -133,6 +133,18 @@ def test_compare_has_cmps_codes(capsys):
     assert command(capsys, "compare", "disk.vhdx", "broken.vhdx", "--partition", "1")[0] in (1, 2)
 
 
+def test_one_is_not_said_in_the_plural(capsys, folder):
+    (folder / "one").write_bytes(bytes(1024))
+    (folder / "other").write_bytes(bytes(600) + b"12" + bytes(422))
+    code, text = command(capsys, "compare", "one", "other")
+    assert (code, text.splitlines()[-1]) == (1, "2 bytes differ, in 1 range.")
+
+
+def test_a_file_with_nothing_unused_says_so(capsys, folder):
+    dynamic(10 * MB, {0: full()}).save(folder / "tight.vhdx")
+    assert command(capsys, "map", "--unused", "tight.vhdx") == (0, "No range of the file is unused.\n")
+
+
 def test_compare_with_standard_input(folder):
     arguments = [sys.executable, "-m", "vhdxreader", "compare", "disk.vhdx", "-"]
     for data, code in ((IMAGE.expected(), 0), (IMAGE.expected() + bytes(MB), 0), (b"x" + IMAGE.expected()[1:], 1)):

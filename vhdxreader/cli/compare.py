@@ -15,7 +15,7 @@ from .answer import answers, asked_for_json
 from .failure import failed
 from .grouped import GroupedCommand
 from .options import opens, part_of, partition_option
-from .output import report_findings, size
+from .output import counted, report_findings, size
 from .progress import progress_bar, shows_progress
 
 _TROUBLE = 2
@@ -97,7 +97,7 @@ def _print_text(found: Comparison, strict: bool, ranges: bool) -> None:
         click.echo("The disks are the same." if found.equal else "The disks differ in size.")
         return
     click.echo(f"The disks differ, first at {found.first_difference:#x}.")
-    click.echo(f"{size(found.differing_bytes)} differ, in {found.range_count} ranges.")
+    click.echo(f"{size(found.differing_bytes)} differ, in {counted(found.range_count, 'range')}.")
     for one in found.ranges[:_MAX_LISTED] if ranges else ():
         click.echo(f"  {one.disk_offset:#x}  {one.length} bytes")
     if ranges and found.range_count > _MAX_LISTED:

@@ -91,8 +91,11 @@ def _give_unused(disk: VirtualDisk) -> None:
         facts = {"filename": vhdxreader.plain(disk.name), "virtual_size": disk.size, "extents": None}
         answer.give_list(facts, "unused", (part.to_dict() for part in ranges), "range")
         return
-    rows = ([f"{part.file_offset:#x}", short_size(part.length), str(part.length), part.kind] for part in ranges)
-    print_table(_UNUSED_COLUMNS, rows)
+    rows = [[f"{part.file_offset:#x}", short_size(part.length), str(part.length), part.kind] for part in ranges]
+    if rows:
+        print_table(_UNUSED_COLUMNS, rows)
+    else:
+        click.echo("No range of the file is unused.")
 
 
 class _Seen:

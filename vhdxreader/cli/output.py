@@ -102,6 +102,11 @@ def finding_place(finding: Finding) -> str:
     return f"{finding.rule}{where} [{finding.section}]"
 
 
+def counted(count: int, thing: str) -> str:
+    """So many of a thing."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def report_lost(disk: VirtualDisk) -> int:
     """Say on standard error what a salvaging command could not read, and of what it is not sure; the exit code that
     this calls for."""
@@ -120,7 +125,7 @@ def _report_ranges(word: str, ranges: Sequence[DamagedRange], what: str) -> None
         complain(f"{rule}: {in_options(reason)}")
     if ranges:
         total = sum(entry.length for entry in ranges)
-        complain(f"vhdxreader: {size(total)} in {len(ranges)} ranges {what}")
+        complain(f"vhdxreader: {size(total)} in {counted(len(ranges), 'range')} {what}")
 
 
 def report_findings(disk: VirtualDisk, more: Iterable[Finding] = ()) -> None:

@@ -116,8 +116,8 @@ def replay(ring: Ring, active: ActiveSequence, findings: Findings) -> OverlaySou
     sectors = _LastWrites(numbers).find(ring, entries)
     written = max([0, *(number + 1 for number in numbers[-1:]), *zeros.ends[-1:]]) * _SECTOR
     message = (
-        f"in use, or not closed after a crash; the log was replayed in memory: {len(entries)} entries, "
-        f"{len(sectors.numbers)} sectors of 4 KiB written and {len(zeros.starts)} ranges zeroed"
+        f"in use, or not closed after a crash; the log was replayed in memory; entries: {len(entries)}, "
+        f"sectors of 4 KiB written: {len(sectors.numbers)}, ranges zeroed: {len(zeros.starts)}"
     )
     findings.add("log.replayed", message, ring.offset)
     return OverlaySource(ring.source, max(active.head.last_file_offset, written), zeros, sectors)
