@@ -176,7 +176,7 @@ class Reader:
         end = offset + size
         file, where, stop = self._piece(offset, min(end, offset + _MOST_AT_ONCE))
         if stop < end and size > _JOINED:
-            return filled(size, lambda view: self._fill_pieces(view, offset, zeroed=True))
+            return filled(size, lambda view, start: self._fill_pieces(view, offset + start, zeroed=True))
         parts = [self._pread_piece(file, where, offset, stop)]
         while stop < end:
             at = stop
@@ -209,7 +209,7 @@ class Reader:
             return b""
         _, depth, (length, kind, where) = first
         if length < size or self._salvaging is not None:
-            return filled(size, lambda view: self._fill(view, offset, zeroed=True))
+            return filled(size, lambda view, start: self._fill(view, offset + start, zeroed=True))
         if kind is Kind.DATA:
             return self._layers[depth].source.read_at(where, size)
         self.account(offset, depth, size, kind)

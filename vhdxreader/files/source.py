@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import io
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from .descriptor_source import DescriptorSource
 
 _ZEROS = memoryview(bytes(1 << 20))
+_STEP = 1 << 22  # of what is filled at once
 
 # What a system reports of a bad place of the medium, and of one whose checksum is wrong.
 _MEDIUM_ERRORS = frozenset(
@@ -80,7 +80,7 @@ class Source(Closing):
             raise TruncatedImageError(
                 f"{size} bytes are expected, but the file ends at {self.size:#x}", file_offset=offset
             )
-        return filled(size, lambda view: self.read_into(view, offset))
+        return filled(size, lambda view, start: self.read_into(view, offset + start))
 
     def read_many(self, parts: Sequence[tuple[memoryview, int]]) -> None:
         """As `read_into` for each buffer and offset, in any order; what is wrong with one may leave all undefined."""
@@ -158,26 +158,25 @@ class Source(Closing):
         self.close()
 
 
-def filled(size: int, fill: Callable[[memoryview], object]) -> bytes:
-    """The bytes that `fill` puts into a view of `size` zeros; they are not copied."""
-    buffer, outer = io.BytesIO(bytes(size)), sys.exception()
-    try:
-        with buffer.getbuffer() as view:
-            fill(view)
-    except BaseException as error:
-        _forget_views(error, outer)
-        raise
-    return buffer.getvalue()
+def filled(size: int, fill: Callable[[memoryview, int], object]) -> bytes:
+    """The bytes that `fill(view, start)` puts into views of zeros, one after another: `size` in all.
 
-
-def _forget_views(error: BaseException | None, outer: BaseException | None) -> None:
-    """Empty the frames that an error ended. Parts of a view of a `BytesIO` in them would live on with its traceback;
-    where that is in a cycle, the collector of Python 3.12.0 to 3.12.2 crashes on them, and that of 3.13 complains."""
-    import traceback
-
-    while error is not None and error is not outer:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__context__
+    Whoever keeps the error of a failed read keeps such a view with it. It must be one of memory that is only dropped:
+    for a `BytesIO` of which a view is left in a cycle, CPython 3.12.1 crashes, and 3.13 complains.
+    """
+    if size <= _STEP:
+        part = bytearray(size)
+        fill(memoryview(part), 0)
+        return bytes(part)
+    whole = io.BytesIO()
+    whole.seek(size - 1)
+    whole.write(b"\0")  # all of it at once, and no more
+    whole.seek(0)
+    for start in range(0, size, _STEP):
+        part = bytearray(min(_STEP, size - start))
+        fill(memoryview(part), start)
+        whole.write(part)
+    return whole.getvalue()  # not copied
 
 
 def fill_zeros(buffer: memoryview) -> None:
