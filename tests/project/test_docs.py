@@ -27,7 +27,13 @@ PAGES = {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "README
 PROGRAMS = [(name, code) for name, text in PAGES.items() for code in re.findall(r"```python\n(.*?)```", text, re.S)]
 COMMANDS = {name: found for name, text in PAGES.items() if (found := re.findall(r"^\$ vhdxreader (.*)$", text, re.M))}
 SESSIONS = re.findall(r"```console\n(.*?)```", PAGES["tutorial.md"], re.S)
-NEEDS = {"pytsk3": "pytsk3", "from dissect": "dissect.extfs", "fsspec": "fsspec", "https://": "aiohttp"}
+NEEDS = {
+    "pytsk3": "pytsk3",
+    "from dissect": "dissect.extfs",
+    "fsspec": "fsspec",
+    "https://": "aiohttp",
+    "from dfvfs": "dfvfs",
+}
 MANY = 10  # programs and commands there are at least: fewer would mean that they are no longer found
 PATH = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
 
@@ -57,9 +63,10 @@ def ext4(folder):
 
 @pytest.mark.usefixtures("image")
 @pytest.mark.parametrize(("page", "code"), PROGRAMS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(PROGRAMS)])
-def test_program(page, code, capfd):
+def test_program(page, code, capfd, monkeypatch):
     for sign, module in NEEDS.items():
-        need(sign not in code or find_spec(module), module)
+        need(sign not in code or is_installed(module), module)
+    monkeypatch.syspath_prepend(ROOT / "examples" / "integrations")
     need("hello.txt" not in code or Path("part.raw").exists(), "mke2fs")
     with ranged_server() as server:
         server.put("/images/disk.vhdx", Path("disk.vhdx").read_bytes())
@@ -74,6 +81,13 @@ def test_program(page, code, capfd):
     assert "boot signature" not in code or "boot signature: True" in printed
     assert "hello.txt" not in code or "hello from inside" in printed
     assert "are zeros" not in code or f"{zeros()} bytes of {5 * MB} are zeros" in printed
+
+
+def is_installed(module):
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of what it is in
+        return False
 
 
 def zeros():
