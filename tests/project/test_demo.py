@@ -29,7 +29,9 @@ def make():
 
 def demo(path: Path | str) -> subprocess.CompletedProcess[str]:
     command = ["make", "-s", "-o", "setup", "demo", f"BIN={Path(sys.executable).parent}", f"IMAGE={path}"]
-    env = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as most languages have it
+    outer = {"MAKELEVEL", "MAKEFLAGS", "MFLAGS"}  # of `make test`
+    env = {key: value for key, value in os.environ.items() if key not in outer}
+    env["PYTHONIOENCODING"] = "utf-8:strict"  # as most languages have it
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 

@@ -94,7 +94,7 @@ def test_the_wheel_has_the_package_with_the_parser_and_nothing_else(built):
     sources = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "vhdxreader").rglob("*")
-        if path.suffix in {".py", ".typed"} and "_generated" not in path.parts
+        if path.suffix in {".py", ".typed", ".html", ".css"} and "_generated" not in path.parts
     }
     assert files == sources | {"vhdxreader/_generated/__init__.py", "vhdxreader/_generated/vhdx.py"}
 
