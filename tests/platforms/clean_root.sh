@@ -13,8 +13,8 @@ cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 cp -L /etc/hosts "$root/etc/hosts"
 cp /usr/local/share/ca-certificates/* "$root/usr/local/share/ca-certificates/" 2>/dev/null || true  # whom this machine
 chroot "$root" update-ca-certificates >/dev/null 2>&1  # trusts, so that the registries are the same
-git clone -q . "$root/work/vhdxreader"
-[ ! -d ../shared ] || cp -r ../shared "$root/work/shared"
+git clone -q . "$root/src/vhdxreader"
+[ ! -d ../shared ] || cp -r ../shared "$root/src/shared"
 
 # A name space of its own, so that the mounts end with it; of the environment only the certificates.
 certificates=$(env | grep -E '^[A-Z_]+=/etc/ssl/certs' || true)
@@ -22,5 +22,5 @@ export root certificates
 exec unshare --mount --pid --fork bash -c '
     mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys"
     exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 $certificates sh -c \
-        "dpkg -l | tail -n +6 | wc -l && cd /work/vhdxreader && exec bash .ci/run"
+        "dpkg -l | tail -n +6 | wc -l && cd /src/vhdxreader && exec bash .ci/run"
 '
