@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -194,6 +195,20 @@ def test_only_some_images_stay_open(monkeypatch):
     assert [disk.closed for disk in disks] == [True, True, True, True, True, False, False]
     files.destroy("/")
     assert all(disk.closed for disk in disks)
+
+
+def test_an_image_that_did_not_open_is_opened_again():
+    reasons = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))]
+
+    def opener():
+        if reasons:
+            raise reasons.pop()
+        return vhdxreader.open(IMAGE.open())
+
+    files = DiskFiles({"/a.vhdx": opener})
+    assert files.readdir("/a.vhdx", 0) == [".", "..", "findings.txt"]
+    assert "disk.raw" in files.readdir("/a.vhdx", 0)
+    files.destroy("/")
 
 
 def test_writing_is_refused():

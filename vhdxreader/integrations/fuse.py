@@ -127,13 +127,19 @@ class DiskFiles:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
     def _image(self, folder: str) -> _Image:
-        """The image that is shown as a folder, opened if it was not. The lock is held, as in `_find`."""
+        """The image that is shown as a folder, opened if it was not. The lock is held, as in `_find`.
+
+        One that does not open is not kept: the reason may pass, such as too many open files.
+        """
         image = self._images.get(folder)
         if image is None:
             idle = [other for other, image in self._images.items() if not image.users]
             for other in idle[: max(len(idle) - MAX_IDLE + 1, 0)]:
                 _close(self._images.pop(other))
-            image = self._images[folder] = _open(self._openers[folder])
+            image = _open(self._openers[folder])
+            if image.disk is None:
+                return image
+            self._images[folder] = image
         self._images.move_to_end(folder)
         return image
 
