@@ -18,7 +18,7 @@ import pytest
 from builder import MB, dynamic, full
 from nbd_client import Client
 
-from vhdxreader.integrations.nbd import NbdServer, served, unix_socket
+from vhdxreader.integrations.nbd import NbdServer, client, served, unix_socket
 from vhdxreader.integrations.nbd.client import Client as ServerSide
 
 IMAGE = dynamic(9 * MB, {0: full()})
@@ -194,3 +194,17 @@ def test_of_many_that_start_at_once_one_gets_the_socket(tmp_path):
             listeners = [listener for listener in pool.map(start, [path] * 8) if listener]
         assert len(listeners) == 1
         listeners[0].close()
+
+
+def test_requests_that_came_together_are_received_together(monkeypatch):
+    calls = []
+    received = client._Received.readinto
+    monkeypatch.setattr(client._Received, "readinto", lambda self, buffer: calls.append(1) or received(self, buffer))
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(bytes(range(16)) * 28)
+        taken = ServerSide(here)
+        assert b"".join(taken.read_some(28) for _ in range(16)) == bytes(range(16)) * 28
+        there.shutdown(socket.SHUT_WR)
+        assert taken.read_some(28) == b""
+    assert len(calls) == 2

@@ -28,10 +28,13 @@ class Client:
         self._connection = connection
         self._received = _Received(connection)
         self._stream = io.BufferedReader(self._received, _BUFFER)
-        self.read_some = self._stream.read1
-        """At most so many bytes, as soon as there are any; none where the client has gone."""
         if connection.family != getattr(socket, "AF_UNIX", None):
             _set_up_tcp(connection)
+
+    def read_some(self, size: int) -> bytes:
+        """At most so many bytes, as soon as there are any; none where the client has gone."""
+        # peek fills the buffer, which read1 alone goes past
+        return self._stream.read1(size) if self._stream.peek() else b""
 
     def read(self, size: int) -> bytes:
         """All of `size` bytes."""
