@@ -237,5 +237,6 @@ def test_an_image_that_kills_the_clusters_workers_is_a_record(fleet, cluster, mo
 
 
 def test_no_cluster_is_an_error(capsys):
+    need(find_spec("distributed"), "distributed")
     assert run(["survey", ".", "--dask", "nonsense://x"]) == 1
     assert "nonsense" in capsys.readouterr().err
