@@ -98,6 +98,13 @@ def test_no_more_space_than_is_allowed(folder, name, capsys):
     assert "which is the limit" in capsys.readouterr().err
 
 
+def test_no_stream_behind_much_padding_is_lost(tmp_path):
+    path = tmp_path / "padded.vhdx.xz"
+    path.write_bytes(lzma.compress(RAW[:MB]) + bytes(3 * MB) + lzma.compress(RAW[MB:]) + bytes(4))
+    with open_unpacked(path) as source:
+        assert source.read_at(0, source.size) == RAW
+
+
 def test_a_bomb_ends_at_the_limit(tmp_path):
     bomb = tmp_path / "bomb.gz"
     with gzip.open(bomb, "wb", compresslevel=9) as file:

@@ -92,7 +92,7 @@ def _copy(
             size += len(piece)
             if size > most:
                 raise VhdxError(f"{name} has more than {most} bytes when it is unpacked, which is the limit")
-            if any(piece):
+            if piece.count(0) < len(piece):
                 target.write(piece)
             else:
                 target.seek(len(piece), os.SEEK_CUR)
@@ -140,7 +140,7 @@ def _bunzip(file: IO[bytes]) -> Iterator[bytes]:
 def _unxz(file: IO[bytes]) -> Iterator[bytes]:
     """By a decompressor with a limit of its memory, which `lzma.open` cannot have: the file says how much it takes."""
     rest = b""
-    while data := (rest or file.read(_STEP)).lstrip(b"\0"):  # padding between streams
+    while data := _behind_padding(rest, file):
         stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
         while not stream.eof:
             piece = stream.decompress(data, _STEP)
@@ -150,6 +150,14 @@ def _unxz(file: IO[bytes]) -> Iterator[bytes]:
             if not data and not stream.eof and stream.needs_input:
                 raise EOFError("the file ends before the end of its data")
         rest = stream.unused_data
+
+
+def _behind_padding(rest: bytes, file: IO[bytes]) -> bytes:
+    """What begins the next stream; nothing at the end."""
+    data = rest.lstrip(b"\0")
+    while not data and (more := file.read(_STEP)):
+        data = more.lstrip(b"\0")
+    return data
 
 
 def _unzip(file: IO[bytes], stack: ExitStack, name: str) -> Iterator[bytes]:
