@@ -114,6 +114,17 @@ def test_convert_and_hash_read_many_at_a_time(server, tmp_path):
     assert digests == {"sha256": hashlib.sha256(image.expected()).hexdigest()}
 
 
+def test_a_large_read_is_several_requests_at_a_time(server):
+    image = dynamic(64 * MB, {0: full(), 1: full()}, block_size=32 * MB, name="large")
+    url = server.put("/large.vhdx", bytes(image.tobytes()))
+    server.delay = 0.05
+    with vhdxreader.open(url) as disk:
+        server.most_at_once, before = 0, len(server.requests)
+        assert disk.pread(64 * MB, 0) == image.expected()
+        assert server.most_at_once >= 4
+        assert len(server.requests) - before == 8
+
+
 @pytest.mark.parametrize("how", [{}, {"detect_zeroes": True}, {"sparse": False}])
 def test_convert_with_holes_between_data(url, tmp_path, how):
     with vhdxreader.open(url) as disk:

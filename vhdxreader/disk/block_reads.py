@@ -52,7 +52,8 @@ class Reader:
         self._salvaging = salvaging
         self._size = layers[0].size
         self._stretch = min(layer.bat.geometry.block_size for layer in layers)
-        self._step_mask = _REMOTE_STEP_MASK if any(layer.source.is_remote for layer in layers) else _STEP_MASK
+        self._is_remote = any(layer.source.is_remote for layer in layers)
+        self._step_mask = _REMOTE_STEP_MASK if self._is_remote else _STEP_MASK
         self._mask = self._stretch - 1
         self._shift = self._mask.bit_length()
         self._page_shift = self._shift + _PAGE_SHIFT
@@ -176,7 +177,9 @@ class Reader:
         end = offset + size
         file, where, stop = self._piece(offset, min(end, offset + _MOST_AT_ONCE))
         if stop < end and size > _JOINED:
-            return filled(size, lambda view, start: self._fill_pieces(view, offset + start, zeroed=True))
+            return filled(
+                size, lambda view, start: self._fill_pieces(view, offset + start, zeroed=True), remote=self._is_remote
+            )
         parts = [self._pread_piece(file, where, offset, stop)]
         while stop < end:
             at = stop
@@ -209,7 +212,9 @@ class Reader:
             return b""
         _, depth, (length, kind, where) = first
         if length < size or self._salvaging is not None:
-            return filled(size, lambda view, start: self._fill(view, offset + start, zeroed=True))
+            return filled(
+                size, lambda view, start: self._fill(view, offset + start, zeroed=True), remote=self._is_remote
+            )
         if kind is Kind.DATA:
             return self._layers[depth].source.read_at(where, size)
         self.account(offset, depth, size, kind)

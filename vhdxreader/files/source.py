@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ZEROS = memoryview(bytes(1 << 20))
 _STEP = 1 << 22  # of what is filled at once
+_REMOTE_STEP = 1 << 25  # four requests at once
 
 # What a system reports of a bad place of the medium, and of one whose checksum is wrong.
 _MEDIUM_ERRORS = frozenset(
@@ -80,7 +81,7 @@ class Source(Closing):
             raise TruncatedImageError(
                 f"{size} bytes are expected, but the file ends at {self.size:#x}", file_offset=offset
             )
-        return filled(size, lambda view, start: self.read_into(view, offset + start))
+        return filled(size, lambda view, start: self.read_into(view, offset + start), remote=self.is_remote)
 
     def read_many(self, parts: Sequence[tuple[memoryview, int]]) -> None:
         """As `read_into` for each buffer and offset, in any order; what is wrong with one may leave all undefined."""
@@ -158,13 +159,15 @@ class Source(Closing):
         self.close()
 
 
-def filled(size: int, fill: Callable[[memoryview, int], object]) -> bytes:
-    """The bytes that `fill(view, start)` puts into views of zeros, one after another: `size` in all.
+def filled(size: int, fill: Callable[[memoryview, int], object], *, remote: bool) -> bytes:
+    """The bytes that `fill(view, start)` puts into views of zeros, one after another: `size` in all. Of a remote file
+    the views are larger: each is worth several requests.
 
     Whoever keeps the error of a failed read keeps such a view with it. It must be one of memory that is only dropped:
     for a `BytesIO` of which a view is left in a cycle, CPython 3.12.1 crashes, and 3.13 complains.
     """
-    if size <= _STEP:
+    step = _REMOTE_STEP if remote else _STEP
+    if size <= step:
         part = bytearray(size)
         fill(memoryview(part), 0)
         return bytes(part)
@@ -172,8 +175,8 @@ def filled(size: int, fill: Callable[[memoryview, int], object]) -> bytes:
     whole.seek(size - 1)
     whole.write(b"\0")  # all of it at once, and no more
     whole.seek(0)
-    for start in range(0, size, _STEP):
-        part = bytearray(min(_STEP, size - start))
+    for start in range(0, size, step):
+        part = bytearray(min(step, size - start))
         fill(memoryview(part), start)
         whole.write(part)
     return whole.getvalue()  # not copied
