@@ -13,6 +13,7 @@ import time
 
 import pytest
 from builder import MB, differencing, dirty, dynamic, full, hide, partial, reserved
+from running import running
 
 from vhdxreader.cli.app import run
 
@@ -228,7 +229,7 @@ def test_hash_meets_lists_that_it_cannot_use(capsys, folder):
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Unix sockets")
 def test_serve_outlives_a_client_that_hangs_up(folder):
     arguments = [sys.executable, "-m", "vhdxreader", "serve", "disk.vhdx", "--socket", "s"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder) as server:
+    with running(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder) as server:
         server.stdout.readline()
         for _ in range(20):
             with socket.socket(socket.AF_UNIX) as client:
@@ -244,7 +245,7 @@ def test_serve_outlives_a_client_that_hangs_up(folder):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_serve_ends_cleanly_on_signals(number, folder):
     arguments = [sys.executable, "-m", "vhdxreader", "serve", "disk.vhdx", "child.avhdx", "--socket", "s"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=folder) as server:
+    with running(arguments, stdout=subprocess.PIPE, text=True, cwd=folder) as server:
         names = [server.stdout.readline().strip() for _ in range(5)]
         assert [name.partition("///")[2].partition("?")[0] for name in names] == [
             "", "disk.vhdx", "disk.vhdx/partition1", "child.avhdx", "child.avhdx/partition1",
@@ -252,6 +253,26 @@ def test_serve_ends_cleanly_on_signals(number, folder):
         server.send_signal(number)
         assert server.wait(30) == 0
     assert not (folder / "s").exists()
+
+
+SERVE_IN_A_THREAD_THAT_HEARS_NO_SIGNAL = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+from vhdxreader.cli.app import main
+main(["serve", "disk.vhdx", "--socket", "s"])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+def test_a_signal_that_does_not_wake_the_waiting_thread_ends_serve(folder):
+    """As one that comes between Python's last look and the wait, of 300 about one."""
+    program = [sys.executable, "-c", SERVE_IN_A_THREAD_THAT_HEARS_NO_SIGNAL]
+    with running(program, stdout=subprocess.PIPE, cwd=folder) as server:
+        assert server.stdout.readline().startswith(b"nbd+unix:")
+        time.sleep(0.5)  # it waits for clients now
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
 
 
 @pytest.mark.usefixtures("folder")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from builder import MB, differencing, dynamic, full, reserved
+from running import running
 from test_schemas import held
 
 import vhdxreader
@@ -179,12 +180,12 @@ def test_a_signal_is_recorded(tmp_path):
     path = dynamic(64 * 1024 * MB, {0: full()}).save(tmp_path / "large.vhdx")
     record = tmp_path / "record.json"
     command = [sys.executable, "-m", "vhdxreader", "hash", str(path), "--record", str(record)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while str(path) not in files_of(process):  # the image is opened after the record
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while str(path) not in files_of(process):  # the image is opened after the record
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
     facts = json.loads(record.read_text())
     assert (process.returncode, facts["result"], facts["exit_code"]) == (130, "interrupted", 130)
 

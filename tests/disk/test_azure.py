@@ -6,7 +6,6 @@ import base64
 import os
 import re
 import shutil
-import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from builder import MB, differencing, dynamic, full, partial
+from running import running
 
 import vhdxreader
 
@@ -47,13 +47,13 @@ def az(tmp_path):
     command = [program, "--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
     environment = {**os.environ, "AZURITE_ACCOUNTS": f"test:{key}"}
     said = tmp_path / "azurite.log"
-    with said.open("wb") as log, subprocess.Popen(command, env=environment, stdout=log) as running:
+    with said.open("wb") as log, running(command, env=environment, stdout=log) as server:
         try:
             url = _address(said)
             account = f"DefaultEndpointsProtocol=http;AccountName=test;AccountKey={key};BlobEndpoint={url}/test"
             yield {"connection_string": account}
         finally:
-            running.terminate()
+            server.terminate()
 
 
 @pytest.fixture(scope="module", autouse=True)

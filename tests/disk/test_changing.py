@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from builder import LOG_GUID, MB, Log, LogEntry, bat_entry, differencing, dynamic, full, with_log
+from running import running
 
 import vhdxreader
 import vhdxreader.tools.check
@@ -304,7 +305,7 @@ def test_other_locks(tmp_path):
             assert ("file.locked" in rules()) is is_found
         fcntl.flock(other, fcntl.LOCK_UN)
         code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX); print('held'); input()"
-    with subprocess.Popen(
+    with running(
         [sys.executable, "-uc", code.replace("open(", "f := open("), str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -14,6 +14,7 @@ from itertools import pairwise
 import builder
 import pytest
 from builder import GB, KB, MB, full, pattern, zeroed
+from running import running
 
 import vhdxreader
 from vhdxreader import Kind
@@ -195,7 +196,7 @@ def test_seven_zip_reads_what_qemu_cannot(kind, size, block_size, sector_size, w
     image = scattered(kind, size, block_size, sector_size)
     path = image.save(tmp_path / "disk.vhdx")
     agrees_with_model(image, path)
-    with subprocess.Popen([witness("7zz"), "e", "-so", str(path)], stdout=subprocess.PIPE) as program:
+    with running([witness("7zz"), "e", "-so", str(path)], stdout=subprocess.PIPE) as program:
         compare_with_stream(path, program.stdout.readinto)
     assert program.returncode == 0
 

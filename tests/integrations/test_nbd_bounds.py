@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import pytest
 from builder import MB, dynamic, full
 from nbd_client import Client
+from running import running
 
 from vhdxreader.integrations.nbd import NbdServer, client, served, unix_socket
 from vhdxreader.integrations.nbd.client import Client as ServerSide
@@ -160,10 +161,10 @@ def test_a_killed_servers_socket_is_replaced(tmp_path):
     path, image = tmp_path / "nbd.sock", IMAGE.save(tmp_path / "disk.vhdx")
     for _ in range(2):
         command = [sys.executable, "-m", "vhdxreader", "serve", image, "--socket", path]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
-            assert running.stdout.readline().startswith(b"nbd+unix:")
+        with running(command, stdout=subprocess.PIPE) as program:
+            assert program.stdout.readline().startswith(b"nbd+unix:")
             assert Client(str(path)).data(0, 512) == IMAGE.expected(0, 512)
-            running.send_signal(signal.SIGKILL)
+            program.send_signal(signal.SIGKILL)
         assert path.exists()
 
 

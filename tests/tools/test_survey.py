@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from builder import MB, differencing, dirty, dynamic, full, hide
+from running import running
 
 import vhdxreader
 from vhdxreader import SURVEY_KEYS, SurveyTask
@@ -279,7 +280,7 @@ def test_no_process_outlives_a_survey(farm, how):
     for n in range(200):
         huge.save(farm / f"{n}.avhdx")
     arguments = [sys.executable, "-m", "vhdxreader", "survey", str(farm), "-j", "2", "--deep", "--hash", "sha256"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+    with running(arguments, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline()
         begun = workers(process.pid)
         assert len(begun) >= 2
@@ -296,7 +297,7 @@ def test_an_interrupted_survey_goes_on(farm, tmp_path):
     for n in range(40):
         BASE.save(farm / f"{n}.vhdx")
     arguments = [sys.executable, "-m", "vhdxreader", "survey", str(farm), "-o", str(output), "-j", "1", "--resume"]
-    with subprocess.Popen([*arguments, "--deep", "--hash", "sha256,md5"]) as process:
+    with running([*arguments, "--deep", "--hash", "sha256,md5"]) as process:
         while process.poll() is None and (not output.exists() or output.read_bytes().count(b"\n") < 3):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)

@@ -8,9 +8,9 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from .grouped import GroupedCommand
 from .options import images_argument, opens, salvage_options
 from .output import report_findings
 from .source import source_of
+
+if TYPE_CHECKING:
+    from vhdxreader.integrations.nbd import NbdServer
 
 _SOCKET = "nbd.sock"
 
@@ -66,7 +69,7 @@ def command(
             path = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix="vhdxreader-")), _SOCKET)
         listener = nbd.tcp_socket(bind or "127.0.0.1", port or 0) if path is None else nbd.unix_socket(path)
         server = stack.enter_context(nbd.NbdServer(exports, listener))
-        _end_on_signals(server.stop)
+        stack.enter_context(_ended_by_signals(server))
         for name in exports:
             click.echo(_uri(name, listener))
         sys.stdout.flush()
@@ -74,10 +77,16 @@ def command(
     return 0
 
 
-def _end_on_signals(stop: Callable[[], None]) -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: stop())
+@contextmanager
+def _ended_by_signals(server: NbdServer) -> Iterator[None]:
+    before = signal.set_wakeup_fd(server.wakeup_fd)
+    try:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda *_: None)
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
 
 
 def _uri(name: str, listener: socket.socket) -> str:

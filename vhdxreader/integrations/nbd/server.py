@@ -29,8 +29,8 @@ _NO_ROOM_SECONDS = 0.5
 class NbdServer:
     """Serves `exports` by their names on a listening socket, which it closes; the disks stay the caller's to close.
 
-    `serve` blocks until `stop`, which any thread or signal handler may call. Used as a context, it stops at the end and
-    waits until no client is served any longer.
+    `serve` blocks until `stop`, which any thread may call, or until a byte comes to `wakeup_fd`, which is for signals.
+    Used as a context, it stops at the end and waits until no client is served any longer.
     """
 
     def __init__(self, exports: Mapping[str, Export], listener: socket.socket) -> None:
@@ -54,6 +54,11 @@ class NbdServer:
         """Have `serve` return."""
         with suppress(OSError):
             self._waker.send(b"!")
+
+    @property
+    def wakeup_fd(self) -> int:
+        """For `signal.set_wakeup_fd`: a handler that calls `stop` may be run only when `serve` has returned."""
+        return self._waker.fileno()
 
     def close(self) -> None:
         """End all connections, wait for their threads, and close the listener."""
