@@ -10,6 +10,7 @@ import bz2
 import gzip
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,12 @@ def pytest_addoption(parser):
         default=bool(os.environ.get("CI")),
         help="fail where a witness or the corpus is missing (the default if CI is set)",
     )
+
+
+def pytest_configure():
+    """A shell's job in the background ignores Ctrl-C, and so would what the tests start and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)

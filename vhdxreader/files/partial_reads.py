@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..errors import TruncatedImageError, UnreadableError, VhdxError
@@ -33,6 +34,9 @@ class Gap(NamedTuple):
 def read_around(source: Source, offset: int, size: int) -> tuple[bytes, list[Gap]]:
     """The `size` bytes at `offset`, with zeros for what is in a gap, and the gaps in order. For sizes that are bounded:
     they are allocated, whatever the file's size."""
+    if source.holds_all(offset, size):  # as a rule, and then nothing more is to be done
+        with suppress(TruncatedImageError, UnreadableError):
+            return source.read_at(offset, size), []
     buffer = bytearray(size)
     gaps = list(fill_around(source, memoryview(buffer), offset))
     return bytes(buffer), gaps

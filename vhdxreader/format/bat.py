@@ -127,15 +127,16 @@ class Bat:
         return sum(
             word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT
             for number in range(-(-self._blocks // _PAGE_ENTRIES))
-            for word in filter(None, self._without_bitmaps(self.words(*self._page_range(number)), number))
+            for word in filter(None, self._payload_words(number))
         )
 
     def present(self, limit: int) -> Iterator[tuple[int, int]]:
         """Number and entry of each payload block that has space in the file, of the first `limit` blocks, a page at a
         time. Entries that cannot be read are left out."""
         for number in range(-(-min(self._blocks, limit) // _PAGE_ENTRIES)):
-            words, _ = self.read(*self._page_range(number))
-            for block, word in enumerate(self._without_bitmaps(words, number), number << _PAGE_SHIFT):
+            first, count = self._page_range(number)
+            words, _ = self.read(first, count)
+            for block, word in enumerate(self._without_bitmaps(words, first), number << _PAGE_SHIFT):
                 if word & spec.STATE_MASK >= spec.PayloadState.FULLY_PRESENT:
                     yield block, word
 
@@ -174,7 +175,7 @@ class Bat:
             start, end = self._indexes(gap)
             start, end = max(start - first, 0), min(end - first, count)
             words[start:end] = array("Q", [_UNKNOWN]) * (end - start)
-        return self._without_bitmaps(words, number), gaps
+        return self._without_bitmaps(words, first), gaps
 
     def _drop(self, number: int) -> None:
         self._pages.pop(number, None)
@@ -191,9 +192,13 @@ class Bat:
         first = self.geometry.payload_index(block)
         return first, self.geometry.payload_index(min(block + _PAGE_ENTRIES, self._blocks) - 1) + 1 - first
 
-    def _without_bitmaps(self, words: array[int], number: int) -> array[int]:
-        """The entries of page `number` without those of sector bitmap blocks."""
-        first, _ = self._page_range(number)
+    def _payload_words(self, number: int) -> array[int]:
+        """The entries of page `number`, not kept."""
+        first, count = self._page_range(number)
+        return self._without_bitmaps(self.words(first, count), first)
+
+    def _without_bitmaps(self, words: array[int], first: int) -> array[int]:
+        """Entries from `first` on without those of sector bitmap blocks."""
         del words[self._ratio - first % (self._ratio + 1) :: self._ratio + 1]
         return words
 
