@@ -10,23 +10,21 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, get_args
 
 from .. import spec
-from ..errors import Finding, UnreadableError, VhdxError
+from ..errors import Finding, VhdxError
 from ..files.opening import PathOrFile, open_regular, open_source
 from ..files.source import Source
-from ..format import header as headers
 from ..format.block_geometry import Geometry
 from ..format.header import Header
 from ..format.log_replay import Log
-from ..format.metadata import Metadata
 from ..format.parent_locator import ParentLocator
-from ..format.rules import Findings, breach, finding
-from ..format.salvaged_copies import salvage_header
+from ..format.rules import Findings, breach
 from .image import VhdxImage
 from .parent_problems import NotTakenError, opened, parent_error
 from .parent_search import SEARCH_KEY, NamedPolicy, Place, folder_beside, neighbours, places
+from .parent_verification import Member, check_linkage, check_sector_size, current_header
 from .virtual_disk import VirtualDisk
 
 if TYPE_CHECKING:
@@ -37,29 +35,6 @@ Parent: TypeAlias = "PathOrFile | VirtualDisk"
 Parents: TypeAlias = "Parent | Sequence[Parent] | None"
 Folders: TypeAlias = "list[str | os.PathLike[str]] | tuple[str | os.PathLike[str], ...]"
 Policy: TypeAlias = "NamedPolicy | Folders | Callable[[ParentLocator], Parent | None] | None"
-
-
-class Member(Protocol):
-    """A file of a chain, as far as it takes to find its parent; None is what it does not say, or no longer can."""
-
-    identity: Hashable
-    findings: tuple[Finding, ...]
-    parent: Any
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def path(self) -> str | None: ...
-    @property
-    def is_remote(self) -> bool: ...
-    @property
-    def neighbour(self) -> Callable[[str], Source | None]: ...
-    @property
-    def parent_locator(self) -> ParentLocator | None: ...
-    @property
-    def metadata(self) -> Metadata | None: ...
-    def close(self) -> None: ...
-
 
 M = TypeVar("M", bound=Member)
 T = TypeVar("T")
@@ -286,8 +261,8 @@ class _Opener(Generic[M]):
                 raise ValueError("the disk given as the parent is closed")
             for image in file.images:
                 self._reject_cycle(image.identity)
-            mismatch = _check_linkage(child, locator, file.image.header, any_linkage=any_linkage)
-            _check_sector_size(child, file.image)
+            mismatch = check_linkage(child, locator, file.image.header, any_linkage=any_linkage)
+            check_sector_size(child, file.image)
             self._check_depth(len(file.images))
             self.borrowed = file.images
             child.parent = file.image
@@ -302,10 +277,10 @@ class _Opener(Generic[M]):
     ) -> tuple[M, Finding | None]:
         try:
             self._reject_cycle(source.identity)
-            header = _read_header(source, salvage=self._salvage)
-            mismatch = _check_linkage(child, locator, header, any_linkage=any_linkage)
+            header = current_header(source, salvage=self._salvage)
+            mismatch = check_linkage(child, locator, header, any_linkage=any_linkage)
             image = self._open_verified(source)
-            _check_sector_size(child, image)
+            check_sector_size(child, image)
         except BaseException:
             source.discard()
             raise
@@ -377,55 +352,9 @@ def _header_of(given: Parent) -> Header:
         return given.image.header
     source = opened(lambda: open_source(given))
     try:
-        return _read_header(source, salvage=False)
+        return current_header(source, salvage=False)
     finally:
         source.discard()
-
-
-def _read_header(source: Source, *, salvage: bool) -> Header:
-    """The current header, of a file of which nothing is known or may be shown yet."""
-    findings = Findings(strict=not salvage)
-    try:
-        copies = headers.read_headers(source)
-        header = headers.choose_current(copies, findings) if salvage or headers.is_vhdx(source) else None
-        if header is None and salvage:
-            header = salvage_header(source, copies, findings)
-    except UnreadableError as error:
-        raise NotTakenError(os.strerror(error.errno or 0) if error.errno else "it cannot be read") from None
-    except VhdxError as error:
-        rule = "" if error.rule is None else f" (rule {error.rule})"
-        raise NotTakenError(f"it has no current header{rule}") from None
-    except OSError as error:
-        raise NotTakenError(error.strerror or "it cannot be read") from None
-    if header is None:
-        raise NotTakenError("it is not a VHDX file")
-    return header
-
-
-def _check_linkage(
-    child: Member, locator: ParentLocator | None, header: Header, *, any_linkage: bool
-) -> Finding | None:
-    """A finding where the parent does not match and that does not matter."""
-    if locator is None:
-        reason = "the child does not say which its parent is"
-        # The caller, who knew the geometry, knows the parent.
-        any_linkage = any_linkage or (child.metadata is not None and not child.metadata.items)
-    elif locator.accepts(header.data_write_guid):
-        return None
-    else:
-        also = "" if locator.linkage2 is None else f" or {locator.linkage2}"
-        reason = f"its DataWriteGuid is not {locator.linkage}{also}: another disk, or changed since the child was made"
-    if not any_linkage:
-        raise NotTakenError(reason, mismatch=True)
-    return finding("parent.mismatch", f"the parent is taken as asked, but {reason}", filename=child.name)
-
-
-def _check_sector_size(child: Member, parent: Member) -> None:
-    if child.metadata is None or parent.metadata is None:
-        return
-    ours, other = child.metadata.logical_sector_size, parent.metadata.logical_sector_size
-    if ours != other:
-        raise NotTakenError(f"its logical sector size is {other}, the child's {ours}", mismatch=True)
 
 
 def _add_finding(child: Member, rule: str, message: str) -> None:
