@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import uuid
 
 import builder
@@ -384,6 +386,53 @@ def test_metadata_that_claims_much_reads_little():
     reads = [read_at_opening(size) for size in (MB, GB, 64 * TB)]
     assert reads[0] == reads[1] == reads[2]
     assert sum(reads[0]) < 512 * KB
+
+
+def test_items_are_one_read():
+    image, reads = valid(), []
+    vhdxreader.open(Recorded(image, reads)).close()
+    region = range(image.metadata_offset, image.metadata_offset + MB)
+    table, items = [(offset - region.start, length) for offset, length in reads if offset in region]
+    assert table == (0, 64 * KB)
+    assert items[0] >= 64 * KB
+    assert items[1] < KB
+
+
+def test_a_bad_sector_costs_only_the_items_in_it():
+    image = valid(item_offsets={"physical_sector_size": 68 * KB})
+    bad = image.item_offset["physical_sector_size"]
+    with vhdxreader.open(Recorded(image, [], bad)) as disk:
+        assert [finding.rule for finding in disk.image.findings] == ["item.missing_unneeded"]
+        assert disk.image.metadata.physical_sector_size is None
+        assert disk.read() == image.expected()
+    image = valid(item_offsets={"virtual_disk_size": 68 * KB})
+    with pytest.raises(vhdxreader.UnreadableError) as caught:
+        vhdxreader.open(Recorded(image, [], image.item_offset["virtual_disk_size"]))
+    assert caught.value.file_offset == image.item_offset["virtual_disk_size"]
+
+
+@pytest.mark.parametrize("offset", [128 * KB - 64, 128 * KB, 512 * KB, MB - 4])
+def test_items_far_from_each_other(offset):
+    image = valid(item_offsets={"logical_sector_size": offset})
+    with vhdxreader.open(image.open()) as disk:
+        assert disk.image.findings == ()
+        assert disk.image.metadata.logical_sector_size == 512
+        assert disk.read() == image.expected()
+
+
+class Recorded(io.BytesIO):
+    """An image's bytes, with a list of offset and length of each read. What begins at `bad` is a bad sector."""
+
+    def __init__(self, image, reads, bad=-1):
+        super().__init__(image.tobytes())
+        self.reads, self.bad = reads, bad
+
+    def readinto(self, buffer):
+        offset = self.tell()
+        self.reads.append((offset, len(buffer)))
+        if offset <= self.bad < offset + len(buffer):
+            raise OSError(errno.EIO, "Input/output error")
+        return super().readinto(buffer)
 
 
 def read_at_opening(size):

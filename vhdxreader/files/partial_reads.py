@@ -1,12 +1,12 @@
 """Reads that go on behind what cannot be read: bad places of the medium, and bytes that the file does not have.
 
-In: a source. Out: the bytes that can be had, and the gaps between them.
+In: a source. Out: the bytes that can be had, and the gaps between them, or each of some parts by itself.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ SECTOR = 512
 
 # After a failure, what is tried next: each read of a bad place can take seconds.
 _STEPS = (64 << 10, 4 << 10, SECTOR)
+
+_NEAR = 64 << 10  # bytes that parts may span to be read together
 
 
 class Gap(NamedTuple):
@@ -40,6 +42,21 @@ def read_around(source: Source, offset: int, size: int) -> tuple[bytes, list[Gap
     buffer = bytearray(size)
     gaps = list(fill_around(source, memoryview(buffer), offset))
     return bytes(buffer), gaps
+
+
+def read_together(source: Source, parts: Iterable[tuple[int, int]]) -> Callable[[int, int], bytes]:
+    """A `read_at` for these parts of the file, offset and size of each. One read gets all, where they are near to each
+    other; where it fails, each is read by itself, so that a bad place costs none but those in it."""
+    spans = [(offset, offset + size) for offset, size in parts]
+    start = min((start for start, _ in spans), default=0)
+    size = max((end for _, end in spans), default=0) - start
+    if size > _NEAR:
+        return source.read_at
+    try:
+        data = source.read_at(start, size)
+    except (TruncatedImageError, UnreadableError):
+        return source.read_at
+    return lambda offset, size: data[offset - start : offset - start + size]
 
 
 def fill_around(source: Source, view: memoryview, offset: int) -> Iterator[Gap]:

@@ -5,15 +5,16 @@ In: a source (behind the log's replay) and the metadata region. Out: frozen data
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from .. import spec
 from ..errors import TruncatedImageError, UnreadableError
-from ..files.partial_reads import read_around
+from ..files.partial_reads import read_around, read_together
 from ..files.source import Source
 from ..plain_values import plain
 from . import grammar
@@ -21,6 +22,9 @@ from .block_geometry import Geometry
 from .overlaps import Span, report_overlaps
 from .region_table import Region
 from .rules import Findings
+
+ReadAt: TypeAlias = Callable[[int, int], bytes]
+"""As `Source.read_at`."""
 
 
 class DiskType(StrEnum):
@@ -127,7 +131,9 @@ def read_metadata(source: Source, region: Region, findings: Findings) -> Metadat
     if items is None:
         return None
     known = _select_known(items, region, findings)
-    item = partial(_read_item, source, known, region, findings)
+    sizes = {guid: kind.size for guid, kind in KNOWN_ITEMS.items() if guid != spec.ITEM_PARENT_LOCATOR}
+    whole = [(known[guid].offset, size) for guid, size in sizes.items() if guid in known and known[guid].length >= size]
+    item = partial(_read_item, read_together(source, whole), known, region, findings)
     parameters = item(spec.ITEM_FILE_PARAMETERS)
     disk_size = item(spec.ITEM_VIRTUAL_DISK_SIZE)
     disk_id = item(spec.ITEM_VIRTUAL_DISK_ID)
@@ -275,7 +281,7 @@ def _validate_values(metadata: Metadata, known: dict[UUID, MetadataItem], findin
         findings.add("parent_locator.unexpected", message, metadata.parent_locator.offset)
 
 
-def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, findings: Findings, guid: UUID) -> Any:
+def _read_item(read: ReadAt, known: dict[UUID, MetadataItem], region: Region, findings: Findings, guid: UUID) -> Any:
     """The decoded item, or None where it is missing or not whole."""
     item = known.get(guid)
     kind = KNOWN_ITEMS[guid]
@@ -293,7 +299,7 @@ def _read_item(source: Source, known: dict[UUID, MetadataItem], region: Region, 
     if item.length > kind.size:
         findings.add("item.long", f"{kind.name} has {item.length} bytes, expected {kind.size}", item.entry_offset)
     try:
-        return grammar.decode(kind.structure, source.read_at(item.offset, kind.size), item.offset)
+        return grammar.decode(kind.structure, read(item.offset, kind.size), item.offset)
     except TruncatedImageError as error:
         rule = "metadata.truncated" if kind.needed else "metadata.truncated_unneeded"
         findings.add(rule, f"{kind.name} is not whole: {error.message}", error.file_offset)
