@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import random
 import struct
 from pathlib import Path
 
 import pytest
 from builder import GB, KB, MB, Junk, bat_entry, differencing, dynamic, fixed, full, partial, pattern, unmapped, zeroed
+from ranged_server import ranged_server
 
 import vhdxreader
 from vhdxreader import Severity
 from vhdxreader.cli.app import run
+from vhdxreader.files.opening import open_source
+from vhdxreader.tools.zero_tail import zeros_from
 
 PARENT = dynamic(4 * MB)
 
@@ -225,6 +231,62 @@ def test_a_backup_gpt_that_is_gone(at):
     cut = broken_off(image, image.block_offset[9] + at)
     assert ("file.broken_off" in rules(cut)) == bool(at)
     assert all(finding.severity is Severity.WARNING for finding in found(cut, "file.broken_off"))
+
+
+def source_of(size: int, zeros: int) -> io.BytesIO:
+    """A file of which so many bytes at the end are zeros."""
+    return io.BytesIO(bytes(max(size - zeros - 1, 0)) + b"x" * min(size - zeros, 1) + bytes(zeros))
+
+
+@pytest.mark.parametrize("size", [0, 1, 4 * KB, 64 * KB, 64 * KB + 1, 300 * KB - 1, 6 * MB, 6 * MB + 4095])
+def test_where_the_zeros_begin(size):
+    """In steps of 4 KiB, wherever it is, also where the file's length is no multiple of it."""
+    chance = random.Random(size)
+    tails = {
+        0,
+        1,
+        4 * KB,
+        4 * KB + 1,
+        size % (4 * KB),
+        size - 1,
+        size,
+        *(chance.randrange(size + 1) for _ in range(40)),
+    }
+    for zeros in (tail for tail in tails if 0 <= tail <= size):
+        with open_source(source_of(size, zeros)) as source:
+            expected = min(-(-(size - zeros) // (4 * KB)) * 4 * KB, size)
+            assert zeros_from(source) == expected, (size, zeros)
+
+
+def test_no_more_than_64_MiB_are_read():  # noqa: N802
+    with open_source(io.BytesIO(bytes(80 * MB))) as source:
+        assert zeros_from(source) == 16 * MB
+
+
+@pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system does not tell where holes are")
+def test_holes_at_the_end_of_any_length(tmp_path):
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.write(b"x" * (5 * MB + 1))
+        file.seek(512 * GB)
+        file.write(bytes(9 * MB))
+        file.truncate(2048 * GB)
+    with open_source(path) as source:
+        assert zeros_from(source) == 5 * MB + 4 * KB
+
+
+@pytest.mark.parametrize(
+    ("zeros", "requests"), [(0, 1), (60 * KB, 1), (300 * KB, 2), (MB, 3), (5 * MB, 4), (6 * MB, 5), (14 * MB, 7)]
+)
+def test_how_many_requests_zeros_at_the_end_take(zeros, requests):
+    """Of 64 KiB, 256 KiB, 1 MiB, and 4 MiB each from there on."""
+    with ranged_server() as server:
+        url = server.put("/zeros", source_of(16 * MB, zeros).getvalue())
+        with open_source(url) as source:
+            server.requests.clear()
+            assert zeros_from(source) == 16 * MB - zeros // (4 * KB) * 4 * KB
+            assert len(server.requests) == requests
+            assert server.byte_count <= 5 * zeros + 64 * KB
 
 
 # ---- no false alarm

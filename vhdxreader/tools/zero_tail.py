@@ -14,8 +14,9 @@ from ..files.word_columns import joined, repeated
 from ..format.rules import Findings
 
 _MAX_READ = 64 * spec.MB
-_MAX_STEPS = 1 << 16  # over holes, too
-_FIRST_STEP = 4 * spec.KB
+_FIRST_STEP = 64 * spec.KB
+_MAX_STEP = 4 * spec.MB  # of what is read; over holes a step may be of any length
+_UNIT = 4 * spec.KB
 _FULLY_PRESENT = int(spec.PayloadState.FULLY_PRESENT)
 _HAS_SPACE = 0b100  # a bit of all states in which a block may have space
 
@@ -37,26 +38,40 @@ def report_zero_tail(source: Source, address_map: AddressMap, findings: Findings
 
 def zeros_from(source: Source) -> int:
     """From where on the file holds only zeros, in steps of 4 KiB. Holes are not read; of the rest, no more than 64 MiB,
-    before which there may be zeros, too."""
+    before which there may be zeros, too. Each read is four times as long as the one before, up to 4 MiB."""
     at, step, left = source.size, _FIRST_STEP, _MAX_READ
-    for _ in range(_MAX_STEPS):
-        if not at or left <= 0:
-            break
-        begin = max((at - 1) // step * step, 0)
+    while at and left >= _FIRST_STEP:
+        begin = max(_up(at - step, _FIRST_STEP), 0)
         try:
-            ranges = list(source.data_ranges(begin, at))
-            if any(any(source.read_at(start, end - start)) for start, end in ranges):
-                if step == _FIRST_STEP:
-                    break
-                step = _FIRST_STEP
-                continue
+            if next(source.data_ranges(begin, at), None) is not None:
+                if step > min(left, _MAX_STEP):
+                    step = min(left, _MAX_STEP) // _FIRST_STEP * _FIRST_STEP
+                    continue
+                end, size = _end_of_data(source, begin, at)
+                if end > begin:
+                    return min(_up(end, _UNIT), at)
+                left -= size
         except (VhdxError, OSError):
-            break
-        left -= sum(end - start for start, end in ranges)
-        at = begin
-        if at % (16 * step) == 0 and step < spec.MB:
-            step *= 16
+            if step == _FIRST_STEP or source.is_remote:
+                break
+            step = _FIRST_STEP  # what is behind a bad place may be zeros
+            continue
+        at, step = begin, 4 * step
     return at
+
+
+def _up(number: int, unit: int) -> int:
+    return -(-number // unit) * unit
+
+
+def _end_of_data(source: Source, begin: int, at: int) -> tuple[int, int]:
+    """Behind the last byte of a range that is not zero, `begin` if there is none; and how many bytes were read."""
+    read = 0
+    for start, end in reversed(list(source.data_ranges(begin, at))):
+        read += end - start
+        if data := source.read_at(start, end - start).rstrip(b"\0"):
+            return start + len(data), read
+    return begin, read
 
 
 def _blocks_around(address_map: AddressMap, start: int) -> tuple[int, int, bool]:
