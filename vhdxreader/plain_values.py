@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from operator import index
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +49,7 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 def short_size(value: int) -> str:
     """Bytes in the largest unit (a power of 1024), with up to two decimals."""
+    value = index(value)
     if value < 1024:
         return f"{value} bytes"
     power = min((value.bit_length() - 1) // 10, len(_UNITS) - 1)

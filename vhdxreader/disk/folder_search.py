@@ -9,6 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from operator import index
 from uuid import UUID
 
 from ..errors import VhdxError
@@ -61,6 +62,7 @@ def find_images(path: str, depth: int = MAX_DEPTH, onerror: Callable[[OSError], 
     be opened but are called as images are. Raises `OSError` for a path that is not there, or a folder that cannot be
     listed; those below are passed over, and the error is given to `onerror`, as by `os.walk`.
     """
+    depth = index(depth)
     if not os.path.isdir(path):
         os.stat(path)
         yield path

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from functools import partial
+from operator import index
 from typing import Any, TypeVar
 
 from .descriptors import (
@@ -62,6 +63,7 @@ class DescriptorSource(Source):
             raise
 
     def read_at(self, offset: int, size: int) -> bytes:
+        offset, size = index(offset), index(size)
         if offset + size <= self.size and size <= _MOST_AT_ONCE:
             self._check_open()
             with contextlib.suppress(OSError):  # the other way says where it is
@@ -72,12 +74,13 @@ class DescriptorSource(Source):
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         self._check_open()
+        start, end = index(start), index(end)
         if self._owner is None:
             return data_ranges(self.fd, start, end)
         return iter(self._keeping_position(lambda: list(data_ranges(self.fd, start, end))))
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
-        return self if self._owner is None and offset + size <= self.size else None
+        return self if self._owner is None and index(offset) + index(size) <= self.size else None
 
     def stamp(self) -> Hashable:
         self._check_open()

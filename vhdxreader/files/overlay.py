@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 
 from .. import spec
 from ..errors import TruncatedImageError
@@ -77,6 +78,7 @@ class OverlaySource(Source):
         return self._base.size
 
     def holds(self, offset: int, length: int) -> tuple[bool, int]:
+        offset, length = index(offset), index(length)
         end = offset + length
         if end <= self._base.size:
             return True, length
@@ -101,6 +103,7 @@ class OverlaySource(Source):
         return (zeros.total() + alone) << _SHIFT
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
+        offset = index(offset)
         if not self.is_overlaid(offset, len(buffer)):
             self._base.read_into(buffer, offset)
             return
@@ -115,6 +118,7 @@ class OverlaySource(Source):
                 part[:] = self._sector(origin)[within : within + len(part)]
 
     def read_many(self, parts: Sequence[tuple[memoryview, int]]) -> None:
+        parts = [(buffer, index(offset)) for buffer, offset in parts]
         self._base.read_many([part for part in parts if not self.is_overlaid(part[1], len(part[0]))])
         for buffer, offset in parts:
             if self.is_overlaid(offset, len(buffer)):
@@ -127,6 +131,7 @@ class OverlaySource(Source):
         return self._base.neighbour(relative)
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
+        offset, size = index(offset), index(size)
         return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)
 
     def stamp(self) -> Hashable:
@@ -194,9 +199,9 @@ class OverlaySource(Source):
             raise TruncatedImageError(message, file_offset=max(start, file_end))
         self._base.read_into(part, start)
 
-    def _sector(self, index: int) -> bytes:
+    def _sector(self, number: int) -> bytes:
         """The 4 KiB that a data sector and its descriptor stand for [2.3.1.4]."""
-        data = self._base.read_at(self.sectors.positions[index], _SIZE)
-        edges = self.sectors.edges[_EDGES * index : _EDGES * (index + 1)]
+        data = self._base.read_at(self.sectors.positions[number], _SIZE)
+        edges = self.sectors.edges[_EDGES * number : _EDGES * (number + 1)]
         leading, trailing = edges[: spec.LEADING_BYTES], edges[spec.LEADING_BYTES :]
         return leading + data[spec.LEADING_BYTES : _SIZE - spec.TRAILING_BYTES] + trailing

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
+from operator import index
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -46,13 +47,14 @@ class RemoteSource(Source):
         return len(inside)
 
     def read_many(self, parts: Sequence[Part]) -> None:
+        parts = [(view, index(offset)) for view, offset in parts]
         if any(offset + len(view) > self.size for view, offset in parts):
             super().read_many(parts)  # which says what is missing
             return
         self._open_reads().read_many(parts)
 
     def will_read(self, ranges: Iterable[Range]) -> None:
-        self._open_reads().will_read(ranges)
+        self._open_reads().will_read((index(start), index(end)) for start, end in ranges)
 
     def files(self) -> set[Hashable]:
         from .underlying import files_under

@@ -9,6 +9,7 @@ import errno
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -65,6 +66,7 @@ class Source(Closing):
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill the buffer with the bytes at `offset`; `TruncatedImageError` where the file has less."""
+        offset = index(offset)  # others' integers wrap in silence
         done = self._read_there(buffer, offset)
         while done < len(buffer):
             count = self._read_there(buffer[done:], offset + done)
@@ -77,6 +79,7 @@ class Source(Closing):
 
     def read_at(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`, never less."""
+        offset, size = index(offset), index(size)
         if size > max(self.size - offset, 0):  # before anything is allocated
             raise TruncatedImageError(
                 f"{size} bytes are expected, but the file ends at {self.size:#x}", file_offset=offset
@@ -122,16 +125,18 @@ class Source(Closing):
 
     def holds(self, offset: int, length: int) -> tuple[bool, int]:
         """Whether the byte at `offset` is there, and for how many bytes, at most `length`, that holds."""
+        offset, length = index(offset), index(length)
         inside = min(self.size - offset, length)
         return (True, inside) if inside > 0 else (False, length)
 
     def holds_all(self, offset: int, length: int) -> bool:
         """Whether all of these bytes are there."""
+        offset, length = index(offset), index(length)
         return offset + length <= self.whole_end or self.holds(offset, length) == (True, length)
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
-        yield start, end
+        yield index(start), index(end)
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:  # noqa: ARG002  # for those that have one
         """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack
+from operator import index
 from typing import IO, Any, BinaryIO
 
 from ..errors import UnsupportedImageError, VhdxError
@@ -53,13 +54,12 @@ def open_unpacked(
     `UnsupportedImageError` for a zip that does not hold one file; `OSError` where it cannot be read.
     """
     name = os.fsdecode(file) if isinstance(file, (str, bytes, os.PathLike)) else str(getattr(file, "name", file))
-    if max_size is None:
-        max_size = shutil.disk_usage(tempfile.gettempdir()).free // 2
+    most = shutil.disk_usage(tempfile.gettempdir()).free // 2 if max_size is None else index(max_size)
     with ExitStack() as stack:
         packed = file if not isinstance(file, (str, bytes, os.PathLike)) else stack.enter_context(open(file, "rb"))
         unpacked = tempfile.TemporaryFile()  # noqa: SIM115  # the source closes it
         try:
-            _copy(_pieces(packed, stack, name), unpacked, name, max_size, progress)
+            _copy(_pieces(packed, stack, name), unpacked, name, most, progress)
             return UnpackedSource(unpacked, name, files_under(packed))
         except BaseException:
             unpacked.close()

@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index as plain_int
 
 from .. import spec
 
@@ -23,6 +24,7 @@ class Geometry:
     @classmethod
     def checked(cls, virtual_disk_size: int, block_size: int, sector_size: int, has_parent: bool) -> Geometry:
         """Of values that somebody gave; `ValueError` for what no disk can have [2.6.2]."""
+        virtual_disk_size, block_size, sector_size = map(plain_int, (virtual_disk_size, block_size, sector_size))
         if block_size & (block_size - 1) or not spec.MIN_BLOCK_SIZE <= block_size <= spec.MAX_BLOCK_SIZE:
             raise ValueError("a block has a power of two from 1 MiB to 256 MiB")
         if sector_size not in spec.SECTOR_SIZES:
@@ -59,15 +61,16 @@ class Geometry:
 
     def payload_index(self, block: int) -> int:
         """Index in the BAT of payload block `block`."""
+        block = plain_int(block)
         return block + block // self.chunk_ratio
 
     def bitmap_index(self, chunk: int) -> int:
         """Index in the BAT of sector bitmap block `chunk`."""
-        return chunk * (self.chunk_ratio + 1) + self.chunk_ratio
+        return plain_int(chunk) * (self.chunk_ratio + 1) + self.chunk_ratio
 
     def block_at(self, index: int) -> tuple[bool, int]:
         """What entry `index` of the BAT is about: whether a sector bitmap block, and the block's number."""
-        chunk, place = divmod(index, self.chunk_ratio + 1)
+        chunk, place = divmod(plain_int(index), self.chunk_ratio + 1)
         is_bitmap = place == self.chunk_ratio
         return is_bitmap, chunk if is_bitmap else chunk * self.chunk_ratio + place
 

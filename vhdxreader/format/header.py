@@ -6,6 +6,7 @@ In: a source. Out: frozen dataclasses.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 from uuid import UUID
 
@@ -59,7 +60,7 @@ class Header:
         """Whether the log lies behind the header section and inside the file, in whole megabytes, and is not empty."""
         offset, length = self.log_offset, self.log_length
         aligned = offset % spec.MB == 0 and length % spec.MB == 0
-        return aligned and length > 0 and offset >= spec.HEADER_SECTION_SIZE and offset + length <= file_size
+        return aligned and length > 0 and offset >= spec.HEADER_SECTION_SIZE and offset + length <= index(file_size)
 
 
 def is_vhdx(source: Source) -> bool:

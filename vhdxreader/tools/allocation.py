@@ -77,6 +77,7 @@ class DiskCell:
 
     def add(self, extent: Extent, length: int) -> None:
         """Count `length` bytes as what the extent is."""
+        length = index(length)
         if extent.kind is Kind.DATA:
             self.data[extent.depth] = self.data.get(extent.depth, 0) + length
         elif extent.kind is Kind.ERROR:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
+from operator import index
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -111,6 +112,7 @@ class CustodyRecord:
         """Record a file or device that was written: `length` bytes, which are read for their digests; with None it is
         something that cannot be read again."""
         name = os.path.realpath(os.fsdecode(path))
+        length = None if length is None else index(length)
         digests = None if length is None else hash_file(name, self._digests or ("sha256",), length=length)
         self._output = lambda _is_whole: {"filename": plain(name), "length": length, "digests": digests}
 

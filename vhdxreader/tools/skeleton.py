@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 
 from .. import spec
 from ..disk.image import VhdxImage
@@ -47,7 +48,7 @@ def write_skeleton(
         found = [find_structures(source, mode) for mode in (LogMode.IGNORE, LogMode.REPLAY)]
         end, last = max(end for each in found for end in _ends(each, source.size, bitmaps))
         skeleton = Skeleton(min(end, source.size), last)
-        is_written = skeleton.size <= max_size
+        is_written = skeleton.size <= index(max_size)
         if is_written:
             protected = source.files().union(*(named_files(each.parent_locator, source.path) for each in found))
             with WholeFile(target, overwrite=overwrite, protected=protected) as output:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 from uuid import UUID
 
@@ -59,7 +60,7 @@ def survey(
         images = [image for image, same in zip(images, _are_known(images, known), strict=True) if not same]
     sizes = dict(images)
     names = (name for name, _ in images)
-    results = run_in_pool(names, task, jobs or os.cpu_count() or 1) if run is None else run(names, task)
+    results = run_in_pool(names, task, index(jobs or os.cpu_count() or 1)) if run is None else run(names, task)
     so_far = SurveyProgress(len(images), total_size=sum(sizes.values()))
     for path, result in results:
         record = result if isinstance(result, dict) else failed_record(path, result)
