@@ -5,6 +5,7 @@ In: a source. Out: the same, but for its end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from .descriptor_source import DescriptorSource
@@ -44,6 +45,9 @@ class BorrowedSource(Source):
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return self._base.file_of(offset, size)
+
+    def status(self) -> os.stat_result | None:
+        return self._base.status()
 
     def stamp(self) -> Hashable:
         return self._base.stamp()

@@ -82,9 +82,12 @@ class DescriptorSource(Source):
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         return self if self._owner is None and index(offset) + index(size) <= self.size else None
 
-    def stamp(self) -> Hashable:
+    def status(self) -> os.stat_result:
         self._check_open()
-        return file_state(os.fstat(self.fd)), path_identity(self.path, self._stat_of)
+        return os.fstat(self.fd)
+
+    def stamp(self) -> Hashable:
+        return file_state(self.status()), path_identity(self.path, self._stat_of)
 
     def writer_lock(self) -> str:
         self._check_open()

@@ -55,9 +55,13 @@ class FileObjectSource(Source):
         end: int | None = self._file.seek(0, os.SEEK_END)
         return self._file.tell() if end is None else end  # mmap's gives None
 
+    def status(self) -> os.stat_result | None:
+        return os.fstat(self._file.fileno()) if self._is_file else None
+
     def stamp(self) -> Hashable:
-        if self._is_file:
-            return file_state(os.fstat(self._file.fileno())), path_identity(self.path)
+        status = self.status()
+        if status is not None:
+            return file_state(status), path_identity(self.path)
         return self._turns.run(self._seek_to_end)
 
     def files(self) -> set[Hashable]:

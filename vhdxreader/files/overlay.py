@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,9 @@ class OverlaySource(Source):
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         offset, size = index(offset), index(size)
         return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)
+
+    def status(self) -> os.stat_result | None:
+        return self._base.status()
 
     def stamp(self) -> Hashable:
         return self._base.stamp()

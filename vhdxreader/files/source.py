@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from operator import index
@@ -140,6 +141,11 @@ class Source(Closing):
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:  # noqa: ARG002  # for those that have one
         """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""
+        return None
+
+    def status(self) -> os.stat_result | None:
+        """What the system says of the file that is open, whatever has its path by now; None for one that is not the
+        system's."""
         return None
 
     def stamp(self) -> Hashable:

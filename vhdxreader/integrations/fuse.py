@@ -193,8 +193,8 @@ def _open(opener: Callable[[], VirtualDisk]) -> _Image:
         disk = opener()
     except (OSError, VhdxError) as error:
         return _Image({FINDINGS: as_text([f"error: the image cannot be opened: {error}"])}, None, 0)
-    path = disk.image.path
-    return _Image(disk_files(disk), disk, os.stat(path).st_mtime_ns if path else 0)
+    status = disk.image.source.status()
+    return _Image(disk_files(disk), disk, status.st_mtime_ns if status else 0)
 
 
 def _close(image: _Image) -> None:

@@ -185,7 +185,7 @@ def _place(disk: VirtualDisk | PartitionStream) -> Facts:
 def file_facts(depth: int, image: VhdxImage, digests: Sequence[str] = ()) -> dict[str, Any]:
     """What tells one file of a chain, as JSON has it: its place, size, time of change, inode, log, and the digests that
     are asked for, for which all of it is read. None is what a file without a path does not have."""
-    status = None if image.path is None else os.stat(image.path)
+    status = None if image.path is None else image.source.status()
     facts = {
         "depth": depth,
         "filename": image.name if image.path is None else os.path.realpath(image.path),

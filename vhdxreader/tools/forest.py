@@ -154,14 +154,19 @@ def read_member(path: str) -> ForestMember:
     member = ForestMember(path)
     try:
         if not is_url(path):
-            status = os.stat(path)
-            identity = file_identity(status)
-            member = replace(member, modified=status.st_mtime, file_size=status.st_size, identity=identity)
+            member = _described(member, os.stat(path))  # also one that cannot be opened
         with open_source(path) as source:
-            found = member_of(source, path)
+            return _described(member_of(source, path), source.status())
     except OSError as error:
         return replace(member, problem=error.strerror or str(error))
-    return replace(found, modified=member.modified, identity=member.identity)
+
+
+def _described(member: ForestMember, status: os.stat_result | None) -> ForestMember:
+    """With what the system says of its file."""
+    if status is None:
+        return member
+    size = status.st_size if member.file_size is None else member.file_size
+    return replace(member, modified=status.st_mtime, file_size=size, identity=file_identity(status))
 
 
 def member_of(source: Source, path: str) -> ForestMember:

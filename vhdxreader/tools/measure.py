@@ -5,10 +5,10 @@ In: an opened disk. Out: sizes in bytes.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
+from ..disk.image import VhdxImage
 from ..disk.virtual_disk import VirtualDisk
 from ..files.disk_usage import shared_bytes
 from ..plain_values import plain
@@ -68,12 +68,12 @@ def measure(disk: VirtualDisk, format: str = "raw") -> Measurement:  # as `open`
     if format == "vhd":
         full = padded_size(disk.size)
         footer = len(vhd_footer(full))
-    files = tuple(_file_use(image.name, image.path, image.file_size) for image in disk.images)
+    files = tuple(_file_use(image) for image in disk.images)
     return Measurement(format, disk.size, data + footer, full + footer, files)
 
 
-def _file_use(name: str, path: str | None, size: int) -> FileUse:
-    if path is None:
-        return FileUse(name, size, None, None)
-    blocks = getattr(os.stat(path), "st_blocks", None)
-    return FileUse(name, size, None if blocks is None else blocks * 512, shared_bytes(path))
+def _file_use(image: VhdxImage) -> FileUse:
+    blocks = None if image.path is None else getattr(image.source.status(), "st_blocks", None)
+    file = None if image.path is None else image.source.file_of(0, 0)
+    allocated = None if blocks is None else blocks * 512
+    return FileUse(image.name, image.file_size, allocated, None if file is None else shared_bytes(file.fd))

@@ -50,8 +50,9 @@ def survey_image(path: str, task: SurveyTask = SurveyTask()) -> dict[str, Any]: 
     record["filename"] = without_secrets(path)
     try:
         with time_limit(task.seconds):
-            record |= _file_facts(path)
+            record |= _file_facts(path)  # also of a file that cannot be opened
             with open_source(path) as source:
+                record |= _status_facts(source.status())
                 record |= _facts(source, path, task)
     except (VhdxError, OSError, ValueError) as error:
         record["error"] = _problem(error, record["filename"])
@@ -90,9 +91,12 @@ def stamp_now(path: str) -> tuple[Any, ...]:
 
 def _file_facts(path: str) -> dict[str, Any]:
     """What the file system says of it; nothing for a URL."""
-    if is_url(path):
+    return _status_facts(None if is_url(path) else os.stat(path))
+
+
+def _status_facts(status: os.stat_result | None) -> dict[str, Any]:
+    if status is None:
         return {}
-    status = os.stat(path)
     return {
         "file_size": status.st_size,
         "modified_ns": status.st_mtime_ns,
