@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,48 @@ def test_a_survey_is_not_written_over_an_image(tmp_path, capsys, more):
     assert run(["survey", str(tmp_path), "-o", str(path), *more]) == 1
     assert "is an image" in capsys.readouterr().err
     assert path.read_bytes() == BYTES
+
+
+BROKEN = b"\xde\xad" + BYTES[2:]
+
+
+@pytest.mark.parametrize("role", ["surveyed", "parent", "parent by its absolute path"])
+@pytest.mark.parametrize("content", [BYTES, BROKEN], ids=["whole", "broken"])
+@pytest.mark.parametrize(
+    ("form", "more"), [*product((".jsonl", ".parquet", ".html"), ([], ["--force"])), (".jsonl", ["--resume"])]
+)
+def test_a_survey_is_not_written_over_what_it_is_of(folder, capsys, form, content, role, more):
+    """Also where nothing of it shows that it is an image."""
+    image = folder / f"base{form}"
+    image.write_bytes(content)
+    relative = "no.vhdx" if "absolute" in role else image.name
+    child = save_child(folder, relative, absolute_win32_path=str(image))
+    output = ["--report" if form == ".html" else "-o", str(image)]
+    looked_at = image if role == "surveyed" else child
+    assert run(["survey", str(looked_at), "-j", "1", *output, *more]) == 1
+    assert "is an image" in capsys.readouterr().err
+    assert image.read_bytes() == content
+    assert set(os.listdir(folder)) == {image.name, child.name}
+
+
+def test_a_survey_is_written_over_what_another_wrote(folder):
+    pytest.importorskip("jinja2")
+    child = save_child(folder, "base.vhdx")
+    (folder / "empty.jsonl").touch()
+    for _ in range(2):
+        for options in (["-o", "records.jsonl"], ["-o", "empty.jsonl"], ["-o", "o.jsonl", "--report", "page.html"]):
+            names = [word if word.startswith("-") else str(folder / word) for word in options]
+            assert run(["survey", str(child), "-j", "1", "--force", *names]) == 0
+    assert (folder / "empty.jsonl").read_text().count("\n") == 1
+
+
+def test_a_page_is_not_written_over_a_parent_that_is_named(folder):
+    pytest.importorskip("jinja2")
+    base, child = BASE.save(folder / "base.vhdx"), save_child(folder, "base.vhdx")
+    fleet = vhdxreader.examine_fleet(vhdxreader.chain_forest([str(child)]))
+    with pytest.raises(shutil.SameFileError):
+        vhdxreader.write_fleet_report(fleet, base, overwrite=True)
+    assert base.read_bytes() == BYTES
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from .grouped import GroupedCommand
 from .options import NewFile, offers_force
 from .output import colored, printable, short_size
 from .progress import Report, progress_bar, shows_progress
-from .survey_output import known_records, no_writer, open_writer, output_form
+from .survey_output import keep_others, known_records, no_writer, open_writer, output_form
 
 _WORST = ("error", "warning", "info")
 _LARGE = ("findings", "finding_counts", "digests")  # of a record, what a forest does not need
@@ -28,7 +27,7 @@ _LARGE = ("findings", "finding_counts", "digests")  # of a record, what a forest
 @click.command("survey", cls=GroupedCommand)
 @click.argument("paths", metavar="PATH|URL|GLOB...", nargs=-1, required=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write records here: .jsonl or .parquet.")
-@click.option("--force", is_flag=True, help="Overwrite the files of --output and --report.")
+@click.option("--force", is_flag=True, help="Overwrite --output and --report, if a survey wrote them.")
 @click.option("--resume", is_flag=True, help="Go on with the .jsonl of --output: unchanged images are not read again.")
 @click.option("--check", "with_check", is_flag=True, help="Hold each image against the rules, without its parents.")
 @click.option("--deep", is_flag=True, help="As --check, and read every byte that a block has in the file.")
@@ -64,8 +63,8 @@ def command(
     """
     form = output_form(output, resume=resume)
     algorithms = tuple(name.strip().lower() for name in names.split(",")) if names else ()
-    if output and os.path.isfile(output) and vhdxreader.is_vhdx(output):
-        raise vhdxreader.VhdxError(f"{output} is an image, and nothing is written to it")
+    keep_others(output, form)
+    keep_others(page, ".html")
     task = SurveyTask(with_check or deep, deep, algorithms, timeout)
     kept: dict[str, Mapping[str, Any]] = {}
     known: dict[str, tuple[Any, ...]] = {}

@@ -21,6 +21,7 @@ except ImportError:  # not on Windows
 Writer = Callable[[Mapping[str, Any]], None]
 
 _SCHEMA = "vhdxreader/survey/1"
+_BEGINS = {".jsonl": b"{", ".parquet": b"PAR1", ".html": b"<"}
 _FORMS = (".jsonl", ".parquet")
 
 
@@ -32,6 +33,16 @@ def output_form(output: str | None, *, resume: bool) -> str:
     if resume and form != ".jsonl":
         raise click.UsageError("--resume needs --output FILE.jsonl")
     return form
+
+
+def keep_others(path: str | None, form: str) -> None:
+    """`VhdxError` for a file that no survey has written: it may be an image that is looked at, even if nothing of it is
+    whole, or one that others name as their parent, which is known too late."""
+    if path is not None and os.path.isfile(path):
+        with open(path, "rb") as file:
+            begin = file.read(4)
+        if begin and not begin.startswith(_BEGINS[form]):
+            raise vhdxreader.VhdxError(f"{path} is an image, or another file that no survey wrote, and stays as it is")
 
 
 def known_records(path: str) -> Iterator[dict[str, Any]]:

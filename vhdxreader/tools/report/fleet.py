@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from ...disk.needed_files import named_files
 from ...files.opening import AnyPath
 from ...files.writing import WholeFile, write_all_at
 from ..fleet import Fleet, Merge
@@ -60,13 +61,16 @@ def fleet_page(fleet: Fleet) -> str:
 
 
 def write_fleet_report(fleet: Fleet, target: AnyPath, *, overwrite: bool = False) -> None:
-    """Write the page to a file, which is there whole or not at all; never over an image of the fleet.
+    """Write the page to a file, which is there whole or not at all; never over an image of the fleet, or one that
+    these name as their parent.
 
     Raises what `fleet_page` does, and `FileExistsError` where `target` is there and without `overwrite`.
     """
     page = fleet_page(fleet)
-    identities = {node.member.identity for node in fleet.forest.nodes.values() if node.member.identity is not None}
-    with WholeFile(target, overwrite=overwrite, protected=identities) as output:
+    local = [node.member for node in fleet.forest.nodes.values() if node.member.identity is not None]
+    protected = {member.identity for member in local}
+    protected = protected.union(*(named_files(member.locator, member.filename) for member in local))
+    with WholeFile(target, overwrite=overwrite, protected=protected) as output:
         write_all_at(output.fd, memoryview(page.encode()), 0)
 
 
