@@ -51,10 +51,17 @@ def short_size(value: int) -> str:
     """Bytes in the largest unit (a power of 1024), with up to two decimals."""
     value = index(value)
     if value < 1024:
-        return f"{value} bytes"
+        return counted(value, "byte")
     power = min((value.bit_length() - 1) // 10, len(_UNITS) - 1)
     number = f"{value / (1 << 10 * power):.2f}".rstrip("0").rstrip(".")
     return f"{number} {_UNITS[power]}"
+
+
+def counted(count: int, thing: str) -> str:
+    """So many of a thing, in its plural unless it is one."""
+    return (
+        f"{count} {thing}" if count == 1 else f"{count} {thing[:-1]}ies" if thing.endswith("y") else f"{count} {thing}s"
+    )
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from builder import MB, differencing, dirty, dynamic, full, hide, partial, reserved
@@ -91,6 +92,56 @@ def test_hash_of_blocks(capsys):
     assert [block["zero"] for block in found["blocks"]] == [False, False, True, False, True]
     code, text = command(capsys, "hash", "disk.vhdx", "--blocks")
     assert [line.split()[0] for line in text.splitlines()] == want
+
+
+@pytest.mark.usefixtures("folder")
+def test_blocks_of_zeros_share_a_line(capsys):
+    dynamic(70 * MB + 512, {0: full(), 40: full()}).save("long.vhdx")
+    code, text = command(capsys, "hash", "long.vhdx", "--blocks")
+    zeros = f"{sha256(bytes(MB))}  "
+    first, second, third, fourth, last = text.splitlines()
+    assert code == 0
+    assert second == f"{zeros}blocks 1 to 39 from 0x100000 on, 1048576 bytes each, zeros"
+    assert fourth == f"{zeros}blocks 41 to 69 from 0x2900000 on, 1048576 bytes each, zeros"
+    assert last == f"{sha256(bytes(512))}  block 70 at 0x4600000, 512 bytes, zeros"
+    assert first.endswith("  block 0 at 0x0, 1048576 bytes")
+    assert third.endswith("  block 40 at 0x2800000, 1048576 bytes")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_single_byte_differs(capsys):
+    Path("a").write_bytes(b"abc")
+    Path("b").write_bytes(b"abd")
+    code, text = command(capsys, "compare", "a", "b", "--ranges")
+    assert (code, text.splitlines()[1:]) == (1, ["1 byte differs, in 1 range.", "  0x0  3 bytes"])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_tree_is_drawn_past_those_that_come_later(capsys):
+    root = dynamic(4 * MB, {0: full()}, name="root")
+    first = differencing(4 * MB, {1: full()}, parent=root, parent_path="root.vhdx", name="first")
+    second = differencing(4 * MB, {2: full()}, parent=root, parent_path="root.vhdx", name="second")
+    below = differencing(4 * MB, {}, parent=first, parent_path="1.avhdx", name="below")
+    names = {"root.vhdx": root, "1.avhdx": first, "2.avhdx": second, "3.avhdx": below}
+    for name, image in names.items():
+        image.save(name)
+    _, text = command(capsys, "tree", *names)
+    drawn = [line.split("  differencing")[0] for line in text.splitlines()[1:-1]]
+    assert sorted(drawn) in (
+        sorted(["├─ 1.avhdx", "│  └─ 3.avhdx", "└─ 2.avhdx"]),
+        sorted(["├─ 2.avhdx", "└─ 1.avhdx", "   └─ 3.avhdx"]),
+    )
+    _, text = command(capsys, "tree", "2.avhdx")
+    assert text.splitlines()[-1] == "1 image, 1 tree, 1 without their parent, 0 with a problem"
+
+
+@pytest.mark.usefixtures("folder")
+def test_findings_of_parents_are_counted_beside_their_rule(capsys):
+    base = dynamic(4 * MB, {0: full()}, name="base").flip(64 * 1024 + 9)
+    base.save("base.vhdx")
+    differencing(4 * MB, {1: full()}, parent=base, parent_path="base.vhdx").save("child.avhdx")
+    _, text = command(capsys, "check", "child.avhdx", "child.avhdx")
+    assert text.splitlines()[1].split()[-3:] == ["warning", "1", "header.checksum"]
 
 
 def test_hash_verifies_lists(folder, capsys):

@@ -56,6 +56,13 @@ def test_it_is_one_screen_wide_at_any_width(chain, columns):
     assert max(len(row) for _, row in rows(text)) > columns // 2 - 8
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_its_words_are_whole(chain, columns):
+    text = plotted(chain, columns).stdout
+    for meaning in ("headers, log, BAT, metadata", "payload and sector bitmap blocks"):
+        assert any(line.endswith(meaning) for line in text.splitlines()), text
+
+
 def test_in_ascii_where_the_terminal_has_nothing_else(chain):
     text = plotted(chain, 80, PYTHONIOENCODING="ascii").stdout
     assert text.isascii()

@@ -22,7 +22,7 @@ pty: ModuleType = pytest.importorskip("pty", reason="terminals are another matte
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def on_terminal(columns: int, *arguments: object, **environment: str) -> str:
+def on_terminal(columns: int, *arguments: object, code: int | None = None, **environment: str) -> str:
     """What the command shows on a terminal of so many columns, standard error with it."""
     ours, theirs = pty.openpty()
     known = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "LINES")}
@@ -36,7 +36,7 @@ def on_terminal(columns: int, *arguments: object, **environment: str) -> str:
     os.close(theirs)
     shown = b"".join(_pieces(ours))
     os.close(ours)
-    assert process.wait() in (0, 2, 3)
+    assert process.wait() in ((0, 2, 3) if code is None else (code,))
     return shown.decode().replace("\r\n", "\n")
 
 
@@ -105,6 +105,12 @@ def test_colour_is_for_terminals_that_want_it(folder: Path) -> None:
             assert not re.search(r"\x1b\[[0-9;]*3[0-9]", on_terminal(120, *arguments, **environment))
     command = [sys.executable, "-m", "vhdxreader", "check", str(broken)]
     assert b"\x1b" not in subprocess.run(command, capture_output=True, check=False).stdout
+
+
+def test_a_disk_does_not_go_to_the_terminal(folder: Path) -> None:
+    shown = on_terminal(80, "cat", folder / "child.avhdx", code=64)
+    assert "give them to a file or a program" in " ".join(shown.split())
+    assert "\0" not in shown
 
 
 def test_progress_comes_late_and_where_it_is_seen(folder: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_lost_page_of_a_dynamic_disk_names_the_amount():
     (finding,) = found(image, "file.unused")
     assert finding.severity is Severity.INFO
     assert f"{512 * MB:#x} bytes" in finding.message
-    assert "1 pages of the BAT are zeros" in finding.message
+    assert "; zeros: 1 page of the BAT" in finding.message
     assert rules(image) == {"file.unused"}
 
 

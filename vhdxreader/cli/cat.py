@@ -40,8 +40,8 @@ def command(
 
     Sizes are bytes, also as 0x1000, 64K, 1M, 2G or 1T.
     """
-    if progress is None and sys.stdout.isatty():
-        progress = False  # a bar would stand among the bytes
+    if sys.stdout.isatty():
+        raise click.UsageError("a disk's bytes are nothing for a terminal: give them to a file or a program, as | xxd")
     with vhdxreader.open(source_of(image), **how) as disk:
         part = part_of(disk, partition)
         rest = part.size - offset

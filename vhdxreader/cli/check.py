@@ -112,7 +112,7 @@ def _summary(report: Report) -> list[str]:
         "" if report.virtual_size is None else short_size(report.virtual_size),
         _log(report, short_log_state),
         "fine" if report.worst is None else str(report.worst),
-        str(sum(report.counts.values())),
+        str(sum(sum(one.counts.values()) for one in (report, *report.parents))),
         first,
     ]
 

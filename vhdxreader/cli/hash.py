@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TextIO
 
 import click
 from click.core import ParameterSource
 
 import vhdxreader
-from vhdxreader import CustodyRecord, ListedDigest
+from vhdxreader import BlockDigest, CustodyRecord, ListedDigest
 
 from .answer import answers, asked_for_json
 from .failure import each_image, failed
@@ -50,7 +52,9 @@ def _takes_both(command: Any) -> Any:
     help="Digests to make, all in one pass: md5, sha1, sha256, blake2b, ...",
 )
 @click.option("--file", "with_file", is_flag=True, help="Digests of the image file, too.")
-@click.option("--blocks", is_flag=True, help="One digest a payload block; blocks of zeros cost nothing.")
+@click.option(
+    "--blocks", is_flag=True, help="One digest a payload block; blocks of zeros cost nothing, and share a line."
+)
 @click.option("--verify-source", is_flag=True, help="Read the disk a second time, and compare.")
 @click.option("--verify", type=click.File(errors="surrogateescape"), metavar="LIST", help="Compare with a list's.")
 @answers("hash", *_KEYS)
@@ -155,9 +159,8 @@ class _Hashing:
                     facts |= {"filename": vhdxreader.plain(filename), "virtual_size": disk.size}
                     answer.give_list(facts, "blocks", (block.to_dict() for block in found), "block_digest")
                 else:
-                    for block in found:
-                        where = f"block {block.number} at {block.disk_offset:#x}"
-                        click.echo(f"{block.digest}  {where}, {block.length} bytes")
+                    for line in _block_lines(found):
+                        click.echo(line)
             return report_lost(disk)
 
     def _digests(
@@ -208,6 +211,24 @@ def _print_text(filename: str, facts: Mapping[str, Any]) -> None:
         click.echo(line)
     for line in _lines(facts.get("file_digests"), f"{name} (the image file)"):
         click.echo(line)
+
+
+def _block_lines(blocks: Iterable[BlockDigest]) -> Iterator[str]:
+    """A line a block; blocks of zeros that follow each other have one for all of them."""
+    for _, run in groupby(blocks, lambda block: block.digest if block.zero else block.number):
+        first, last = _ends(run)
+        if last is first:
+            which = f"block {first.number} at {first.disk_offset:#x}, {first.length} bytes"
+        else:
+            which = f"blocks {first.number} to {last.number} from {first.disk_offset:#x} on, {first.length} bytes each"
+        yield f"{first.digest}  {which}{', zeros' if first.zero else ''}"
+
+
+def _ends(run: Iterator[BlockDigest]) -> tuple[BlockDigest, BlockDigest]:
+    """The first and the last of some: a disk of 64 TiB has millions of them, which are not kept."""
+    first = next(run)
+    (last,) = deque(run, maxlen=1) or (first,)
+    return first, last
 
 
 def _lines(digests: Mapping[str, str] | None, name: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from vhdxreader import VhdxImage
 
-from .output import in_options, print_findings, print_pairs, short_size, size
+from .output import counted, in_options, print_findings, print_pairs, short_size, size
 from .table import Column
 
 Facts = dict[str, Any]
@@ -154,7 +154,9 @@ def _log(log: Facts) -> Pairs:
     pairs += [("Valid entries", _known(log["entry_count"])), ("Active sequence", numbers)]
     if log["replayed_length"] is not None:
         sectors, ranges = log["written_sector_count"], log["zeroed_range_count"]
-        replayed = f"{sectors} sectors of 4 KiB, {ranges} zeroed ranges, {size(log['replayed_length'])}"
+        replayed = (
+            f"{counted(sectors, 'sector')} of 4 KiB, {counted(ranges, 'zeroed range')}, {size(log['replayed_length'])}"
+        )
         pairs += [
             ("Replayed", replayed),
             ("Changed region tables", ", ".join(map(str, log["changed_region_tables"] or ())) or "none"),
@@ -168,7 +170,7 @@ def _log(log: Facts) -> Pairs:
 def _table(table: Facts) -> str:
     if not table["valid"]:
         return f"not valid: {table['problem']['message']}"
-    return f"{'current' if table['current'] else 'valid, not used'}, {table['entry_count']} entries"
+    return f"{'current' if table['current'] else 'valid, not used'}, {counted(table['entry_count'], 'entry')}"
 
 
 def _place(stretch: Facts) -> str:

@@ -48,6 +48,6 @@ def command(image: str, format_name: str, **how: Any) -> int:
     ]
     print_pairs(f"A copy as {format_name}", pairs)
     for use in found.files:
-        known = [("Length", use.size), ("On disk", use.allocated), ("Shared", use.shared)]
+        known = [("File size", use.size), ("On disk", use.allocated), ("Shared", use.shared)]
         print_pairs(use.filename, [(name, "not known" if value is None else size(value)) for name, value in known])
     return 0

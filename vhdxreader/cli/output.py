@@ -103,8 +103,10 @@ def finding_place(finding: Finding) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """So many of a thing."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+    """So many of a thing, in its plural unless it is one."""
+    return (
+        f"{count} {thing}" if count == 1 else f"{count} {thing[:-1]}ies" if thing.endswith("y") else f"{count} {thing}s"
+    )
 
 
 def report_lost(disk: VirtualDisk) -> int:

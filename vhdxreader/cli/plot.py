@@ -29,9 +29,9 @@ _MEANINGS = {
     "absent": "in no file, reads as zeros",
     "unknown": "in a parent that is not open",
     "lost": "cannot be read",
-    "structures": "headers, log, block allocation table, metadata",
+    "structures": "headers, log, BAT, metadata",
     "blocks": "payload and sector bitmap blocks",
-    "trimmed": "blocks that were trimmed, and keep their place",
+    "trimmed": "of blocks that were trimmed",
     "unused": "belongs to nothing",
 }
 

@@ -11,7 +11,7 @@ import vhdxreader
 from vhdxreader import BinaryFile, Source
 
 from .options import max_temp
-from .output import printable, size
+from .output import complain, size
 
 _META = "vhdxreader.sources"
 _SUFFIXES = (".gz", ".xz", ".bz2", ".zip")  # of all others nothing more is asked: it would import what unpacks
@@ -41,5 +41,6 @@ def _found(image: str, context: click.Context) -> str | Source | BinaryFile:
     source = vhdxreader.open_unpacked(image if stream is None else stream, max_size=max_temp(context))
     context.call_on_close(source.close)
     cost = f"{size(source.size)} of temporary space in {tempfile.gettempdir()}, less where it has zeros"
-    click.echo(f"vhdxreader: {printable(source.name)} was unpacked, which takes {cost}", err=True)
+    name = "standard input" if stream is not None else image
+    complain(f"vhdxreader: {name} was unpacked, which takes {cost}")
     return source

@@ -16,7 +16,7 @@ from vhdxreader import SurveyProgress, SurveyTask
 from .fleet_text import print_fleet
 from .grouped import GroupedCommand
 from .options import NewFile, offers_force
-from .output import colored, printable, short_size
+from .output import colored, counted, printable, short_size
 from .progress import Report, progress_bar, shows_progress
 from .survey_output import keep_others, known_records, no_writer, open_writer, output_form
 
@@ -148,10 +148,12 @@ class _Seen:
     def print(self) -> None:
         """Say it, the worst first."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds.most_common() if count)
-        click.echo(f"{self.images} images, {short_size(self.bytes)}: {kinds or 'none'}; {self.errors} with an error")
+        click.echo(
+            f"{counted(self.images, 'image')}, {short_size(self.bytes)}: {kinds or 'none'}; {self.errors} with an error"
+        )
         for severity in _WORST:
             for rule, count in sorted(self._rules[severity].items(), key=lambda item: (-item[1], item[0])):
-                click.echo(f"  {colored(severity, severity)} {printable(rule)}: {count} images")
+                click.echo(f"  {colored(severity, severity)} {printable(rule)}: {counted(count, 'image')}")
 
 
 def _met(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,14 +12,14 @@ from vhdxreader import Forest, ForestNode, ParentState
 
 from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
-from .output import colored, printable, short_size, terminal_width
+from .output import colored, counted, printable, short_size, terminal_width
 from .table import shortened
 
 _KEYS = ("paths", "images", "root_count", "orphan_count", "problem_count")
 _MIN_NAME = 16  # columns
 _LOST = (ParentState.MISSING, ParentState.CHANGED)
 _SAID = {
-    ParentState.MISSING: "its parent is missing",
+    ParentState.MISSING: "its parent is not among these",
     ParentState.CHANGED: "its parent was written to since",
     ParentState.DOUBLED: "more than one file could be its parent",
 }
@@ -53,7 +53,8 @@ def print_forest(forest: Forest) -> None:
             click.echo(line)
     counts = _counts(forest)
     click.echo(
-        f"{len(forest.nodes)} images, {counts['root_count']} trees, {counts['orphan_count']} without their parent,"
+        f"{counted(len(forest.nodes), 'image')}, {counted(counts['root_count'], 'tree')},"
+        f" {counts['orphan_count']} without their parent,"
         f" {counts['problem_count']} with a problem"
     )
 
@@ -71,13 +72,24 @@ def _lines(forest: Forest, root: ForestNode) -> Iterator[str]:
     """A tree, each image indented below its parent."""
     width = terminal_width()
     base = os.path.dirname(os.path.abspath(root.member.filename))
-    for depth, node in forest.walk(root):
+    nodes = list(forest.walk(root))
+    for begin, (depth, node) in zip(_branches([depth for depth, _ in nodes]), nodes, strict=True):
         name = node.member.filename
         if depth and os.path.dirname(os.path.abspath(name)) == base:
             name = os.path.basename(name)
-        begin, about = f"{'   ' * (depth - 1)}{'└─ ' if depth else ''}", _about(node)
+        about = _about(node)
         room = len(printable(name)) if width is None else width - len(begin) - len(click.unstyle(about)) - 2
         yield f"{begin}{shortened(printable(name), max(room, _MIN_NAME))}  {about}"
+
+
+def _branches(depths: Sequence[int]) -> list[str]:
+    """What stands before each image of a tree: lines to its parent, and past it to those that still come."""
+    branches, coming = [], set[int]()  # depths at which a line goes on below
+    for depth in reversed(depths):
+        passing = "".join("│  " if level in coming else "   " for level in range(1, depth))
+        branches.append(f"{passing}{'├─ ' if depth in coming else '└─ '}" if depth else "")
+        coming = {level for level in coming if level < depth} | {depth}
+    return branches[::-1]
 
 
 def _about(node: ForestNode) -> str:

@@ -26,6 +26,7 @@ from ..format.region_table import Region, RegionTable
 from ..format.rules import Findings, breach
 from ..format.salvaged_copies import salvage_header, salvage_table
 from ..format.structure_copies import Copy
+from ..plain_values import counted
 from .address_map import AddressMap
 
 
@@ -137,7 +138,8 @@ def _validate_file_end(log: LogState, address_map: AddressMap, findings: Finding
     if end < last:
         count = address_map.count_missing()
         message = (
-            f"the file has {end:#x} bytes, and LastFileOffset is {last:#x}: {count} present blocks are not all there"
+            f"the file has {end:#x} bytes, and LastFileOffset is {last:#x}; not all there:"
+            f" {counted(count, 'present block')}"
         )
         findings.add("log.file_short", message, end)
 

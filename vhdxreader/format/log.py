@@ -14,6 +14,7 @@ from uuid import UUID
 
 from .. import spec
 from ..files.source import Source
+from ..plain_values import counted
 from . import checksum, grammar
 from .header import Header
 from .log_descriptors import Descriptors, data_sectors_are_good
@@ -202,7 +203,7 @@ def _room_problem(entry: LogEntry, ring: Ring, room: int) -> str:
     if entry.length % _SECTOR or not 0 < entry.length <= ring.length:
         return f"its EntryLength is {entry.length:#x}"
     if entry.data_count < 0:
-        return f"its EntryLength of {entry.length:#x} has no room for {entry.descriptor_count} descriptors"
+        return f"its EntryLength of {entry.length:#x} has no room for {counted(entry.descriptor_count, 'descriptor')}"
     if entry.length > room:
         return f"another entry begins in its {entry.length:#x} bytes"
     return ""

@@ -16,7 +16,7 @@ from .. import spec
 from ..errors import TruncatedImageError, UnreadableError
 from ..files.partial_reads import read_around, read_together
 from ..files.source import Source
-from ..plain_values import plain
+from ..plain_values import counted, plain
 from . import grammar
 from .block_geometry import Geometry
 from .overlaps import Span, report_overlaps
@@ -293,11 +293,13 @@ def _read_item(read: ReadAt, known: dict[UUID, MetadataItem], region: Region, fi
         )
         return None
     if item.length < kind.size:
-        message = f"{kind.name} has {item.length} bytes, expected {kind.size}"
+        message = f"{kind.name} has {counted(item.length, 'byte')}, expected {kind.size}"
         findings.add("item.length", message, item.entry_offset)
         return None
     if item.length > kind.size:
-        findings.add("item.long", f"{kind.name} has {item.length} bytes, expected {kind.size}", item.entry_offset)
+        findings.add(
+            "item.long", f"{kind.name} has {counted(item.length, 'byte')}, expected {kind.size}", item.entry_offset
+        )
     try:
         return grammar.decode(kind.structure, read(item.offset, kind.size), item.offset)
     except TruncatedImageError as error:

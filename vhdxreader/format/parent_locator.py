@@ -14,7 +14,7 @@ from uuid import UUID
 from .. import spec
 from ..errors import TruncatedImageError, UnreadableError
 from ..files.source import Source
-from ..plain_values import plain
+from ..plain_values import counted, plain
 from . import grammar
 from .metadata import MetadataItem
 from .rules import Findings
@@ -66,7 +66,7 @@ def read_locator(source: Source, item: MetadataItem, findings: Findings) -> Pare
     if raw.reserved:
         findings.add("parent_locator.reserved", "a reserved field of the parent locator is not zero", item.offset)
     if spec.LOCATOR_HEADER_SIZE + raw.num_entries * spec.LOCATOR_ENTRY_SIZE > len(data):
-        message = f"the parent locator claims {raw.num_entries} entries, but has {len(data)} bytes"
+        message = f"the parent locator claims {counted(raw.num_entries, 'entry')}, but has {len(data)} bytes"
         findings.add("parent_locator.entry_count", message, item.offset)
         return None
     entries = grammar.part(raw, "entries", item.offset)
@@ -80,7 +80,7 @@ def read_locator(source: Source, item: MetadataItem, findings: Findings) -> Pare
 
 def _read_item(source: Source, item: MetadataItem, findings: Findings) -> bytes | None:
     if item.length < spec.LOCATOR_HEADER_SIZE:
-        message = f"{item.name} has {item.length} bytes, expected {spec.LOCATOR_HEADER_SIZE} at least"
+        message = f"{item.name} has {counted(item.length, 'byte')}, expected {spec.LOCATOR_HEADER_SIZE} at least"
         findings.add("item.length", message, item.entry_offset)
         return None
     try:

@@ -22,7 +22,7 @@ from ..format.log_summary import LogSummary, summarize_log
 from ..format.metadata import DiskType
 from ..format.rules import RULES, Findings
 from ..format.stamp import Stamp
-from ..plain_values import plain
+from ..plain_values import counted, plain
 from .block_check import BlockWalk, Progress, Totals
 from .file_space import FileRange, first_ranges
 from .skeleton import ends_with_structures
@@ -234,7 +234,10 @@ def _say_once(findings: Findings, file_size: int) -> None:
     """Of a skeleton, that its payload is not there."""
     count = sum(findings.drop(rule) for rule in ("payload.past_end", "bitmap.past_end"))
     if count:
-        message = f"{count} blocks lie behind {file_size:#x}, where the file ends with its last structure: a skeleton"
+        message = (
+            f"behind {file_size:#x}, where the file ends with its last structure, there should be"
+            f" {counted(count, 'block')}: a skeleton"
+        )
         findings.add("file.skeleton", message, file_size)
 
 
@@ -260,7 +263,7 @@ def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: P
     is_fixed = found.metadata.disk_type == "fixed"
     absent = geometry.payload_blocks - totals.allocated_blocks
     if is_fixed and absent > 0:
-        message = f"{absent} blocks of the fixed disk have no space in the file"
+        message = f"there is no space in the file for {counted(absent, 'block')} of the fixed disk"
         findings.add("payload.fixed_absent", message, region.offset)
     unused, count = first_ranges(walk, found.source.size, KEPT_RANGES)
     _report_unused(totals, count, geometry.block_size, is_fixed, findings)
@@ -280,13 +283,12 @@ def _report_unused(totals: Totals, count: int, block_size: int, is_fixed: bool, 
     blocks = totals.unused_bytes // block_size
     if not blocks:
         return
-    pages = f"; {totals.zero_pages} pages of the BAT are zeros" if totals.zero_pages else ""
-    message = f"{totals.unused_bytes:#x} bytes in {count} ranges belong to nothing, room for {blocks} blocks{pages}"
+    room = f"room for {counted(blocks, 'block')}"
+    pages = f"; zeros: {counted(totals.zero_pages, 'page')} of the BAT" if totals.zero_pages else ""
+    message = f"{totals.unused_bytes:#x} bytes in {counted(count, 'range')} belong to nothing, {room}{pages}"
     findings.add("file.unused", message)
     if is_fixed and totals.zero_pages:
-        message = (
-            f"{totals.zero_pages} pages of 4 KiB of BAT entries are zeros, and the file has room for {blocks} blocks"
-        )
+        message = f"zeros instead of BAT entries: {counted(totals.zero_pages, 'page')} of 4 KiB; the file has {room}"
         findings.add("bat.zero_page", f"{message} that belongs to nothing", totals.first_zero_page)
 
 

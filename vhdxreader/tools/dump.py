@@ -24,7 +24,7 @@ from ..format.metadata import KNOWN_ITEMS, MetadataItem, read_table
 from ..format.region_table import Region
 from ..format.rules import Findings
 from ..format.structure_copies import Copy
-from ..plain_values import checksum_text, decimal_text, plain
+from ..plain_values import checksum_text, counted, decimal_text, plain
 from .skeleton import ends_with_structures
 
 MAX_DUMP_COUNT = 65536
@@ -219,7 +219,7 @@ def _log_sector(source: Source, name: str, at: int, log_guid: UUID) -> DumpNode:
         entry = _structure(source, name, "LogEntryHeader", at, spec.LOG_ENTRY_HEADER_SIZE)
         is_ours = entry["log_guid"] == str(log_guid)
         guid = "the current header's LogGuid" if is_ours else "not the current header's LogGuid: stale"
-        meaning = f"entry {entry['sequence_number']} with {entry['num_descriptors']} descriptors, {guid}"
+        meaning = f"entry {entry['sequence_number']} with {counted(entry['num_descriptors'], 'descriptor')}, {guid}"
         start, most = spec.LOG_ENTRY_HEADER_SIZE, entry["num_descriptors"]
         children = (*entry.children, *_descriptors(source, at + start, sector.raw[start:], most))
         return replace(sector, meaning=meaning, children=children)
@@ -228,7 +228,7 @@ def _log_sector(source: Source, name: str, at: int, log_guid: UUID) -> DumpNode:
         return replace(data, meaning=f"data of entry {data['sequence_high'] << 32 | data['sequence_low']}")
     children = tuple(_descriptors(source, at, sector.raw, len(sector.raw)))
     if children:
-        return replace(sector, meaning=f"{len(children)} descriptors", children=children)
+        return replace(sector, meaning=counted(len(children), "descriptor"), children=children)
     return replace(sector, meaning="other" if any(sector.raw) else "zeros") if not sector.problem else sector
 
 
