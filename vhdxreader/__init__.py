@@ -41,7 +41,7 @@ _LATER = {
         "VhdxError",
         "problem_to_dict",
     ],
-    "files.opening": ["BinaryFile", "RemotePath", "open_source"],
+    "files.opening": ["BinaryFile", "RemotePath", "open_source", "without_secrets"],
     "files.source": ["Source"],
     "format.block_geometry": ["Geometry"],
     "format.header": ["Header"],
@@ -113,7 +113,7 @@ if TYPE_CHECKING:
         VhdxError,
         problem_to_dict,
     )
-    from .files.opening import BinaryFile, RemotePath, open_source
+    from .files.opening import BinaryFile, RemotePath, open_source, without_secrets
     from .files.source import Source
     from .files.unpacking import is_packed, open_unpacked
     from .files.writing import WholeFile
@@ -266,6 +266,7 @@ __all__ = [
     "survey_image",
     "total_parts",
     "unused_ranges",
+    "without_secrets",
     "write_fleet_report",
     "write_report",
     "write_skeleton",

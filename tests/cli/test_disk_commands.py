@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from builder import MB, differencing, dirty, dynamic, full, hide, partial, reserved
+from ranged_server import ranged_server
 from running import running
 
 from vhdxreader.cli.app import run
@@ -248,7 +249,33 @@ def test_tree(capsys):
     os.unlink("disk.vhdx")
     code, found = answer(capsys, "tree", ".")
     assert (found["orphan_count"], found["root_count"]) == (1, 2)
-    assert command(capsys, "tree", "nowhere")[0] == 64
+    assert command(capsys, "tree", "nowhere")[0] == 1
+    assert command(capsys, "tree", "no*")[0] == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_tree_of_a_server_and_of_globs(capsys):
+    with ranged_server() as server:
+        query = "?token=secret"
+        for name in ("disk.vhdx", "child.avhdx"):
+            server.put(f"/a%20b/{name}", Path(name).read_bytes())
+        urls = [f"{server.url}/a%20b/{name}" for name in ("child.avhdx", "disk.vhdx")]
+        code, text = command(capsys, "tree", *(url + query for url in urls))
+        lines = text.splitlines()
+        assert code == 0
+        assert lines[0].startswith(f"{urls[1]}  dynamic")
+        assert lines[1].startswith("└─ child.avhdx  differencing")
+        code, found = answer(capsys, "tree", *(url + query for url in urls))
+        assert found["paths"] == urls
+        assert {image["filename"]: image["parent"] for image in found["images"]} == {urls[0]: urls[1], urls[1]: None}
+        server.put("/a%20b/disk.vhdx", dynamic(SIZE, {}, name="another").tobytes())
+        code, found = answer(capsys, "tree", *urls)
+        assert [image["parent_state"] for image in found["images"]] == ["changed", "none"]
+        server.put("/a%20b/disk.vhdx", b"no image")
+        code, found = answer(capsys, "tree", *urls)
+        assert (code, found["problem_count"]) == (0, 1)
+    code, found = answer(capsys, "tree", "*.*vhdx")
+    assert {image["filename"] for image in found["images"]} == {"broken.vhdx", "child.avhdx", "disk.vhdx"}
 
 
 # ---- serve
@@ -357,9 +384,36 @@ def test_mount_in_the_background(folder, witness):
         subprocess.run([fusermount, "-u", folder / "mnt"], capture_output=True, check=False)
 
 
+@pytest.mark.witness
+def test_mount_of_a_url(folder, witness):
+    fusermount = witness("fusermount3")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("there is no /dev/fuse for this user")
+    (folder / "mnt").mkdir()
+    with ranged_server() as server:
+        server.put("/disk.vhdx", (folder / "disk.vhdx").read_bytes())
+        url = server.put("/child.avhdx", (folder / "child.avhdx").read_bytes())
+        assert run(["mount", url, "mnt"]) == 64
+        arguments = [sys.executable, "-m", "vhdxreader", "mount", url, "mnt", "--foreground"]
+        process = subprocess.Popen(arguments, cwd=folder)
+        try:
+            for _ in range(400):
+                if os.path.ismount(folder / "mnt") or process.poll() is not None:
+                    break
+                time.sleep(0.05)
+            shown = [str(folder / "mnt" / name) for name in ("disk.raw", "findings.txt")]
+            done = subprocess.run(["cat", *shown], capture_output=True, check=True, timeout=60)
+            assert done.stdout == CHILD.expected()
+        finally:
+            subprocess.run([fusermount, "-uz", folder / "mnt"], capture_output=True, check=False)
+            process.terminate()
+            assert process.wait(30) in (0, -signal.SIGTERM)
+
+
 @pytest.mark.usefixtures("folder")
 def test_mount_says_at_once_what_is_wrong(folder, capsys):
     (folder / "mnt").mkdir()
+    assert command(capsys, "mount", "nowhere", "mnt") == (1, "")
     assert command(capsys, "mount", "disk.raw", "mnt") == (1, "")
     assert command(capsys, "mount", "disk.vhdx", "nowhere") == (64, "")
 

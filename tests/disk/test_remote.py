@@ -17,6 +17,7 @@ from ranged_server import ranged_server
 
 import vhdxreader
 from vhdxreader import NotVhdxError, ParentNotFoundError, Source
+from vhdxreader.files.remote import open_remote
 
 KB = 1024
 SIZE = 40 * MB
@@ -375,6 +376,11 @@ def test_s3():
         system.pipe_file("bucket/images/disk.vhdx", bytes(IMAGE.tobytes()))
         with vhdxreader.open(fsspec.core.OpenFile(system, "bucket/children/child.avhdx")) as disk:
             assert disk.read() == CHILD.expected()
+        with (
+            open_remote(system, "bucket/children/child.avhdx", "s3a://bucket/children/child.avhdx") as source,
+            vhdxreader.open(source) as disk,
+        ):
+            assert disk.images[1].name == "s3a://bucket/images/disk.vhdx"  # as the child was named
         with pytest.raises(FileNotFoundError):
             vhdxreader.open(fsspec.core.OpenFile(system, "bucket/no.vhdx"))
     finally:

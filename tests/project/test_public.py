@@ -21,7 +21,7 @@ import vhdxreader
 
 PUBLIC = {
     "opening": "open open_chain open_unpacked is_packed is_vhdx BinaryFile RemotePath Source open_source Chain"
-    " VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
+    " without_secrets VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
     "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
     " LogListing LogUpdate read_log",

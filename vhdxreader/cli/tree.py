@@ -26,15 +26,16 @@ _SAID = {
 
 
 @click.command("tree", cls=GroupedCommand)
-@click.argument("paths", metavar="DIR|IMAGE...", type=click.Path(exists=True), nargs=-1, required=True)
+@click.argument("paths", metavar="PATH|URL|GLOB...", nargs=-1, required=True)
 @click.option("--depth", type=click.IntRange(min=0), metavar="N", help="Look at most N folders down.  [default: 16]")
 @answers("tree", *_KEYS)
 def command(paths: Sequence[str], depth: int | None) -> int:
-    """Show the forest of the images named, and of those in folders and below: who is whose parent, by DataWriteGuid,
-    whatever the files are called; which leaf is the newest; which parents are missing, changed or doubled.
+    """Show the forest of the images in PATH and below, at URL, or matched by GLOB: who is whose parent, by
+    DataWriteGuid, whatever the files are called; which leaf is the newest; which parents are missing, changed or
+    doubled.
 
-    Only headers, log and metadata are read. In a folder every file counts that begins as a VHDX does; symbolic links
-    are not followed.
+    Only headers, log and metadata are read. In a folder every file counts that begins as a VHDX does, in one on a
+    server every file that is named as images are; symbolic links are not followed.
     """
     forest = vhdxreader.chain_forest(paths, **({} if depth is None else {"depth": depth}))
     answer = asked_for_json()
@@ -42,7 +43,8 @@ def command(paths: Sequence[str], depth: int | None) -> int:
         print_forest(forest)
         return 0
     images = vhdxreader.plain(list(forest.nodes.values()))
-    answer.give({"paths": vhdxreader.plain(list(paths)), "images": images, **_counts(forest)})
+    named = [vhdxreader.plain(vhdxreader.without_secrets(path)) for path in paths]
+    answer.give({"paths": named, "images": images, **_counts(forest)})
     return 0
 
 

@@ -73,7 +73,8 @@ class RemoteSource(Source):
 
     def neighbour(self, relative: str) -> Source | None:
         path = _joined(self._system, self._path, relative)
-        return RemoteSource(self._system, path, without_secrets(self._system.unstrip_protocol(path)), same_origin=True)
+        name = without_secrets(url_like(self.name, self._system, path))
+        return RemoteSource(self._system, path, name, same_origin=True)
 
     def close(self) -> None:
         reads, self._reads = self._reads, None
@@ -102,6 +103,15 @@ def locate_url(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise OSError(errno.EPROTONOSUPPORT, str(error), without_secrets(url)) from error
     return system, path
+
+
+def url_like(url: str, system: Any, path: str) -> str:
+    """The URL of another path in the file system of a URL, under the same of its schemes, such as `az` or `abfs`."""
+    scheme, separator, _ = url.partition("::")[0].partition("://")
+    other: str = system.unstrip_protocol(path)
+    if separator and scheme in system.protocol:
+        return scheme + separator + other.partition("://")[2]
+    return other
 
 
 def open_remote(system: Any, path: str, url: str | None = None) -> Source:

@@ -14,19 +14,21 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, islice
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
-from ..disk.folder_search import MAX_DEPTH, find_images
+from ..disk.folder_search import MAX_DEPTH
 from ..disk.parent_search import NamedPolicy, places
 from ..disk.structures import read_structures
 from ..errors import Severity, VhdxError
 from ..files.descriptors import file_identity
-from ..files.opening import is_url, open_source
+from ..files.opening import is_url, open_source, without_secrets
 from ..files.source import Source
 from ..format.log_replay import LogMode
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
 from ..plain_values import plain
+from .survey_names import named_images
 
 _POLICY: NamedPolicy = "relative"
 _MAX_CANDIDATES = 16  # that a node names: of a thousand copies, each child would name all
@@ -131,14 +133,15 @@ class Forest:
 
 
 def chain_forest(paths: Iterable[str | os.PathLike[str]], *, depth: int = MAX_DEPTH) -> Forest:
-    """The forest of the images named, and of those in the folders named, at most `depth` folders down.
+    """The forest of the images named by path, URL or glob, and of those in the folders named, at most `depth` folders
+    down.
 
     In a folder all regular files count that begin with the signature, whatever they are called; symbolic links are not
-    followed. Never raises for what is wrong with an image, or for one that cannot be read. Raises `OSError` for a path
-    that is not there.
+    followed. Of a folder on a server those count that have an image's name. Never raises for what is wrong with an
+    image, or for one that cannot be read. Raises `OSError` for a path that is not there.
     """
-    members = {name: read_member(name) for path in paths for name in find_images(os.fspath(path), depth)}
-    return link_members(list(members.values()))
+    members = map(read_member, named_images(paths, depth))
+    return link_members(list({member.filename: member for member in members}.values()))
 
 
 def _problem(member: ForestMember) -> VhdxError | None:
@@ -150,13 +153,13 @@ def _problem(member: ForestMember) -> VhdxError | None:
 
 
 def read_member(path: str) -> ForestMember:
-    """What an image says of itself and of its parent."""
-    member = ForestMember(path)
+    """What an image says of itself and of its parent; a URL is named without its secrets."""
+    member = ForestMember(without_secrets(path))
     try:
         if not is_url(path):
             member = _described(member, os.stat(path))  # also one that cannot be opened
         with open_source(path) as source:
-            return _described(member_of(source, path), source.status())
+            return _described(member_of(source, member.filename), source.status())
     except OSError as error:
         return replace(member, problem=error.strerror or str(error))
 
@@ -222,11 +225,11 @@ def _files_by_guid(members: Iterable[ForestMember]) -> Mapping[UUID, Sequence[Fo
 def lexical_place(filename: str, locator: ParentLocator | None) -> str:
     """As `Place`, by names alone: the files may be on another machine, and of another system."""
     name = filename.replace("\\", "/")
-    if locator is None:
-        return posixpath.normpath(name)
-    if locator.relative_path is None:
-        return ""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(name), locator.relative_path.replace("\\", "/")))
+    if locator is not None:
+        if locator.relative_path is None:
+            return ""
+        name = posixpath.join(posixpath.dirname(name), locator.relative_path.replace("\\", "/"))
+    return posixpath.normpath(unquote(name) if "://" in filename else name)
 
 
 def _real_place(filename: str, locator: ParentLocator | None) -> str:

@@ -1,4 +1,4 @@
-"""The images that a survey is of: in files, folders, globs and URLs, the largest first.
+"""The images that somebody means: in files, folders, globs and URLs.
 
 In: what somebody named. Out: paths and URLs, each once.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,40 @@ Named = tuple[str, int]  # a path or URL, and its size in bytes; 0 where that is
 
 
 def largest_first(paths: Iterable[str | os.PathLike[str]]) -> list[Named]:
-    """All images that these name. Raises `OSError` for a path that is not there, or a folder that is not for us."""
-    found: dict[str, int] = {}
-    for path in paths:
-        name = os.fsdecode(path)
-        found.update(_remote_images(name) if is_url(name) else _local_images(name))
+    """All images that these name, and the folders below that cannot be listed: their records say why. Raises as
+    `named_images` does."""
+    unread: list[OSError] = []
+    found = named_images(paths, onerror=unread.append)
+    found.update((error.filename, 0) for error in unread)
     return sorted(found.items(), key=lambda item: -item[1])
 
 
-def _local_images(path: str) -> Iterator[Named]:
+def named_images(
+    paths: Iterable[str | os.PathLike[str]],
+    depth: int = MAX_DEPTH,
+    onerror: Callable[[OSError], object] | None = None,
+) -> dict[str, int]:
+    """All images that these name, with their sizes: of folders those at most `depth` folders down, as `find_images`.
+
+    Raises `OSError` for a path that is not there, or a folder that is not for us.
+    """
+    found: dict[str, int] = {}
+    for path in paths:
+        name = os.fsdecode(path)
+        found.update(_remote_images(name, depth) if is_url(name) else _local_images(name, depth, onerror))
+    return found
+
+
+def _local_images(path: str, depth: int, onerror: Callable[[OSError], object] | None) -> Iterator[Named]:
     is_glob = glob.has_magic(path) and not os.path.lexists(path)
     for name in _matching(path) if is_glob else [path]:
-        unread: list[OSError] = []
         try:
-            for image in find_images(name, onerror=unread.append):
+            for image in find_images(name, depth, onerror):
                 yield image, _size(image)
         except OSError:
             if not is_glob:
                 raise
             yield name, 0
-        yield from ((error.filename, 0) for error in unread)  # their records say why
 
 
 def _matching(pattern: str) -> list[str]:
@@ -58,10 +72,10 @@ def _size(path: str) -> int:
         return 0
 
 
-def _remote_images(url: str) -> Iterator[Named]:
+def _remote_images(url: str, depth: int) -> Iterator[Named]:
     """The image; or those that a glob matches; or those with an image's name in a folder (by HTTP, a URL with a slash
     at its end, if the server lists it). What is unpacked on the way, such as `zip://…::…`, is one image."""
-    from ..files.remote import locate_url
+    from ..files.remote import locate_url, url_like
 
     if "::" in url:
         yield url, 0
@@ -70,11 +84,11 @@ def _remote_images(url: str) -> Iterator[Named]:
     if "*" in path or "[" in path:
         found: dict[str, Any] = system.glob(path, detail=True)
     elif url.endswith("/") or ("http" not in system.protocol and system.isdir(path)):
-        found = system.find(path, maxdepth=MAX_DEPTH + 1, detail=True)
+        found = system.find(path, maxdepth=depth + 1, detail=True)
         found = {name: info for name, info in found.items() if has_image_name(name)}
     else:
         yield url, 0
         return
     for name, info in found.items():
         if info.get("type") != "directory":
-            yield system.unstrip_protocol(name), int(info.get("size") or 0)
+            yield url_like(url, system, name), int(info.get("size") or 0)
