@@ -122,8 +122,8 @@ class Tried(NamedTuple):
     """A place where a parent was looked for: the locator's `key` that names it, or the caller's keyword."""
 
     key: str
-    place: str
-    reason: str  # why it was not taken
+    filename: str
+    message: str  # why it was not taken
 
 
 class ParentError(VhdxError):

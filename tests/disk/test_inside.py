@@ -43,7 +43,7 @@ def folder(tmp_path) -> Path:
 def refusal(path: Path) -> str:
     with pytest.raises(vhdxreader.ParentNotFoundError) as caught:
         vhdxreader.open(path, parents="inside")
-    return " ".join(f"{tried.key}: {tried.reason}" for tried in caught.value.tried)
+    return " ".join(f"{tried.key}: {tried.message}" for tried in caught.value.tried)
 
 
 def parent_path(path: Path) -> str:

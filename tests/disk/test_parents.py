@@ -180,7 +180,7 @@ def test_order_and_the_next_place_after_a_mismatch(tree):
     other.save(tree / "base.vhdx")
     with pytest.raises(ParentMismatchError) as caught:
         vhdxreader.open(path, parents="all")
-    assert [(tried.key, tried.place) for tried in caught.value.tried] == [
+    assert [(tried.key, tried.filename) for tried in caught.value.tried] == [
         ("relative_path", str(tree / "base.vhdx")),
         ("absolute_win32_path", str(tree / "store/base.vhdx")),
     ]
@@ -304,7 +304,7 @@ def test_relative_path_that_is_not_relative_is_not_followed(tree, opened, relati
         with pytest.raises(ParentNotFoundError, match="not a relative path") as caught:
             vhdxreader.open(path, parents=policy)
         assert opened == [str(path)]
-        assert [(tried.key, tried.place) for tried in caught.value.tried] == [("relative_path", relative)]
+        assert [(tried.key, tried.filename) for tried in caught.value.tried] == [("relative_path", relative)]
 
 
 def up(tree: Path, *names: str) -> str:

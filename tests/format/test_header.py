@@ -140,7 +140,7 @@ def test_the_greater_sequence_number_is_current(numbers, current):
     image = valid(sequence_numbers=numbers)
     with vhdxreader.open(image.open()) as disk:
         assert disk.image.header.sequence_number == max(numbers)
-        assert disk.image.header.offset == (HEADER_1, HEADER_2)[current - 1]
+        assert disk.image.header.file_offset == (HEADER_1, HEADER_2)[current - 1]
         assert disk.image.header.data_write_guid == image.data_write_guid
         assert disk.image.header.file_write_guid == image.file_write_guid
         assert [copy.value.sequence_number for copy in disk.image.headers] == list(numbers)

@@ -481,7 +481,7 @@ def test_the_active_sequence_is_that_of_a_naive_search(entries: list[tuple[int, 
     header = choose_current(read_headers(source), Findings())
     ring = Ring(source, header)
     found = [examined.entry for examined in examine(ring, LOG_GUID) if not examined.problem]
-    assert sorted(entry.offset for entry in found) == sorted(offset for offset, _ in entries)
+    assert sorted(entry.log_offset for entry in found) == sorted(offset for offset, _ in entries)
     active = find_active(found, ring.length)
     ours = None if active is None else [entry.sequence_number for entry in active.to_replay]
     assert ours == naive_active(entries, ring.length)

@@ -334,10 +334,10 @@ def test_items_as_they_stand():
     assert set(items) == {*(ITEM_GUIDS[name] for name in SIZES), STRANGER}
     stranger, size = items[STRANGER], items[ITEM_GUIDS["virtual_disk_size"]]
     assert (stranger.is_user, stranger.is_virtual_disk, stranger.is_required) == (True, True, False)
-    assert (stranger.offset, stranger.length) == (image.item_offset["extra"], 5)
+    assert (stranger.file_offset, stranger.length) == (image.item_offset["extra"], 5)
     assert (stranger.is_known, stranger.name) == (False, str(STRANGER))
     assert (size.is_user, size.is_virtual_disk, size.is_required) == (False, True, True)
-    assert (size.offset, size.length, size.entry_offset) == (
+    assert (size.file_offset, size.length, size.entry_offset) == (
         image.item_offset["virtual_disk_size"],
         8,
         entry("virtual_disk_size")(image),

@@ -151,7 +151,7 @@ def test_the_second_table_serves_where_the_first_is_bad(damage):
     image = broken(region1__bat__file_offset=77 * MB, region1__metadata__file_offset=78 * MB)
     image.flip(TABLE_1 + damage)
     with vhdxreader.open(image.open()) as disk:
-        assert disk.image.region_table.offset == TABLE_2
+        assert disk.image.region_table.file_offset == TABLE_2
         assert [copy.value is None for copy in disk.image.region_tables] == [True, False]
         assert disk.image.region_tables[0].problem in disk.image.findings[0].message
         assert disk.read() == image.expected()
@@ -172,9 +172,9 @@ def test_fields():
     image = with_region(region__extra__required=0)
     with vhdxreader.open(image.open()) as disk:
         bat, metadata, extra = disk.image.region_table.regions
-    assert (bat.guid, bat.name, bat.offset, bat.length) == (BAT_GUID, "BAT", image.bat_offset, MB)
-    assert (metadata.guid, metadata.name, metadata.offset) == (METADATA_GUID, "metadata", image.metadata_offset)
-    assert (extra.guid, extra.name, extra.offset) == (STRANGER, str(STRANGER), image.region_offset["extra"])
+    assert (bat.guid, bat.name, bat.file_offset, bat.length) == (BAT_GUID, "BAT", image.bat_offset, MB)
+    assert (metadata.guid, metadata.name, metadata.file_offset) == (METADATA_GUID, "metadata", image.metadata_offset)
+    assert (extra.guid, extra.name, extra.file_offset) == (STRANGER, str(STRANGER), image.region_offset["extra"])
     assert [region.required for region in (bat, metadata, extra)] == [True, True, False]
     assert [region.entry_offset for region in (bat, metadata, extra)] == [entry(0), entry(1), entry(2)]
 

@@ -213,3 +213,16 @@ def test_types_as_they_work_and_no_others(tmp_path):
     lines = enumerate(TYPED.splitlines(), 1)
     marked = [(str(number), line.split("error: ")[1]) for number, line in lines if "# error: " in line]
     assert found == marked, done.stdout + done.stderr
+
+
+def test_places_and_lengths_have_the_names_that_json_has() -> None:
+    """No bare `offset`, and no size called `*_bytes`, in what the library hands out."""
+    classes = [getattr(vhdxreader, name) for name in vhdxreader.__all__]
+    named = {
+        f"{one.__name__}.{field}"
+        for one in classes
+        if inspect.isclass(one)
+        for field in getattr(one, "__annotations__", {})
+        if field == "offset" or field.endswith("_bytes") or field.startswith("bytes_")
+    }
+    assert named == set()

@@ -67,7 +67,7 @@ def test_real_images(name, corpus):
     report = vhdxreader.check(corpus / name, deep=True)
     assert counts(report) == CORPUS_FINDINGS[name]
     assert report.before_replay == ()
-    assert report.unused_bytes == 0
+    assert report.unused_size == 0
 
 
 @pytest.mark.witness
@@ -94,10 +94,10 @@ def test_statistics_of_a_dynamic_disk():
     report = vhdxreader.check(image.open(), deep=True)
     assert (report.disk_type, report.virtual_size, report.block_size) == ("dynamic", 9 * MB + 512, MB)
     assert (report.payload_blocks, report.allocated_blocks, report.bitmap_blocks) == (10, 3, 0)
-    assert report.unused_bytes == 0
-    assert report.bytes_read == 2 * MB + 512  # of the last block what belongs to the disk
+    assert report.unused_size == 0
+    assert report.read_size == 2 * MB + 512  # of the last block what belongs to the disk
     assert report.file_size == image.file.length
-    assert vhdxreader.check(image.open()).bytes_read is None
+    assert vhdxreader.check(image.open()).read_size is None
 
 
 def test_statistics_of_a_differencing_disk():
@@ -105,21 +105,21 @@ def test_statistics_of_a_differencing_disk():
     image = differencing(9 * MB, blocks={0: partial([0]), 1: full()}, parent=parent)
     report = vhdxreader.check(image.open(), deep=True)
     assert (report.disk_type, report.allocated_blocks, report.bitmap_blocks) == ("differencing", 2, 1)
-    assert report.bytes_read == 3 * MB
+    assert report.read_size == 3 * MB
 
 
 def test_unused_space_is_what_nothing_claims():
     image = dynamic(4 * MB, blocks={0: full(), 1: full()}, extra_regions=[Region("more", LOG_GUID, 3 * MB)])
     image.patch(image.block_entry_offset(0), 0)
-    assert vhdxreader.check(image.open()).unused_bytes == MB
+    assert vhdxreader.check(image.open()).unused_size == MB
     image.truncate(image.file.length + 5 * MB)
-    assert vhdxreader.check(image.open()).unused_bytes == 6 * MB
+    assert vhdxreader.check(image.open()).unused_size == 6 * MB
 
 
 def test_unneeded_bitmap_block_takes_its_space():
     image = differencing(4 * MB, blocks={0: full()}, parent=dynamic(4 * MB), bitmap_states={0: 6})
     report = vhdxreader.check(image.open())
-    assert (report.bitmap_blocks, report.unused_bytes, report.findings) == (1, 0, ())
+    assert (report.bitmap_blocks, report.unused_size, report.findings) == (1, 0, ())
 
 
 # ---- going on behind errors
@@ -380,7 +380,7 @@ def test_shared_blocks_are_read_once():
     for n in range(1, 64):
         image.patch(image.block_entry_offset(n), word)
     report = vhdxreader.check(image.open(), deep=True)
-    assert report.bytes_read == MB
+    assert report.read_size == MB
     assert report.counts["block.shared"] == 63
 
 

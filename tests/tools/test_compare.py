@@ -50,7 +50,7 @@ def differing(a: bytes, b: bytes) -> tuple[int | None, int, list[tuple[int, int]
 
 def check(result, a: bytes, b: bytes):
     first, count, ranges = differing(a, b)
-    assert (result.first_difference, result.differing_bytes) == (first, count)
+    assert (result.first_difference, result.differing_byte_count) == (first, count)
     assert [(one.disk_offset, one.length) for one in result.ranges] == ranges
     assert result.range_count == len(ranges)
     assert result.equal == (first is None)
@@ -90,7 +90,7 @@ def test_first_only_ends_there():
     a[2 * MB + 7] ^= 1
     a[4 * MB] ^= 1
     result = compare(raw(bytes(a)), raw(b), first_only=True)
-    assert (result.equal, result.first_difference, result.differing_bytes) == (False, 2 * MB + 7, 1)
+    assert (result.equal, result.first_difference, result.differing_byte_count) == (False, 2 * MB + 7, 1)
 
 
 def test_what_both_have_from_one_file_is_not_read():
@@ -133,7 +133,7 @@ def test_as_cmp_counts(tmp_path):
     lines = subprocess.run(["cmp", "-l", "a", "b"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
     with open_source(tmp_path / "a") as a_file, open_source(tmp_path / "b") as b_file:
         result = compare(RawSide(a_file), RawSide(b_file))
-    assert result.differing_bytes == len(lines.splitlines())
+    assert result.differing_byte_count == len(lines.splitlines())
     assert result.first_difference == int(lines.split()[0]) - 1
 
 

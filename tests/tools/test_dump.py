@@ -25,11 +25,11 @@ def leaves(nodes):
 def test_every_field_of_the_builder_is_shown_with_its_bytes(name):
     image = BUILT[name]()
     shown = list(leaves(dump(image.open(), ["header", "region", "metadata", "locator"])))
-    places = {(node.offset, node.size) for node in shown}
+    places = {(node.file_offset, node.size) for node in shown}
     wanted = {key: field for key, field in image.fields.items() if key.rpartition(".")[2] not in BITS}
     assert not {key for key, field in wanted.items() if (field.offset, field.size) not in places}
     for node in shown:
-        assert node.raw == image.file.read(node.offset or 0, node.size)
+        assert node.raw == image.file.read(node.file_offset or 0, node.size)
         assert not node.problem
         if type(node.value) is int and node.bits is None:
             assert node.value == int.from_bytes(node.raw, "little")
@@ -47,7 +47,7 @@ def test_bits_say_where_they_are():
         "reserved": (0, 3, 29),
     }
     (data,) = [node for node in dump(image.open(), ["metadata"]) if node.raw == b"bytes of a user"]
-    assert data.offset == image.item_offset["mine"]
+    assert data.file_offset == image.item_offset["mine"]
 
 
 def test_bat_by_range():
@@ -55,7 +55,7 @@ def test_bat_by_range():
     for first, count in ((0, 64), (2, 3), (19, 5), (MAX_DUMP_COUNT, 5)):
         shown = list(dump(image.open(), ["bat"], first=first, count=count))
         # a differencing disk has the last chunk's sector bitmap entry, 4096 entries further on
-        assert [node.offset for node in shown] == [
+        assert [node.file_offset for node in shown] == [
             image.bat_offset + 8 * i for i in range(first, min(first + count, image.spec.geometry.bat_entries))
         ]
     names = ["not_present", "undefined", "zero", "unmapped", "", "", "fully_present", "partially_present"]
@@ -71,7 +71,7 @@ def test_bat_by_range():
 def test_log_by_range():
     image = BUILT["dirty_log"]()
     log = image.spec.log
-    sectors = {node.offset: node for node in dump(image.open(), ["log"], count=256)}
+    sectors = {node.file_offset: node for node in dump(image.open(), ["log"], count=256)}
     assert len(sectors) == 256
     for ring_offset, entry in log.entries:
         node = sectors[image.log_offset + ring_offset]
@@ -129,7 +129,7 @@ def test_json_has_the_same_nodes(name, tmp_path, capsys):
     nodes = list(dump(path))
 
     def same(facts, node):
-        assert (facts["name"], facts["file_offset"], facts["length"]) == (node.name, node.offset, node.size)
+        assert (facts["name"], facts["file_offset"], facts["length"]) == (node.name, node.file_offset, node.size)
         value = node.value
         if node.name == "checksum":
             value = f"0x{value:08x}"

@@ -86,7 +86,7 @@ def test_unused_space_is_listed(tmp_path, capsys):
     expected = [(image.block_offset[1], 2 * MB, "unused"), (image.block_offset[3], MB, "trimmed")]
     report = vhdxreader.check(image.open())
     assert [(part.file_offset, part.length, part.kind) for part in report.unused] == expected
-    assert (report.unused_bytes, report.trimmed_bytes) == (2 * MB, MB)
+    assert (report.unused_size, report.trimmed_size) == (2 * MB, MB)
     path = str(image.save(tmp_path / "disk.vhdx"))
     with vhdxreader.open(path) as disk:
         assert list(vhdxreader.unused_ranges(disk.image)) == list(report.unused)
@@ -113,7 +113,7 @@ def test_a_trimmed_place_that_was_reused():
     image.patch(image.block_entry_offset(7), bat_entry(6, image.block_offset[3]))
     (finding,) = found(image, "block.trimmed_shared")
     assert finding.severity is Severity.WARNING
-    assert vhdxreader.check(image.open()).trimmed_bytes == 0
+    assert vhdxreader.check(image.open()).trimmed_size == 0
 
 
 # ---- old content, on request
@@ -297,10 +297,10 @@ def test_whole_real_images_have_none_of_these(corpus):
     for path in Path(corpus).iterdir():
         report = vhdxreader.check(path)
         assert set(report.counts) <= {"log.replayed"}
-        assert (report.unused_bytes, report.trimmed_bytes) == (0, 0)
+        assert (report.unused_size, report.trimmed_size) == (0, 0)
 
 
 def test_what_the_builder_leaves_as_stale_is_no_alarm():
     image = dynamic(8 * MB, blocks={0: full(), 1: unmapped(), 2: zeroed(), 3: full()})
     assert rules(image) == set()
-    assert vhdxreader.check(image.open()).trimmed_bytes == MB
+    assert vhdxreader.check(image.open()).trimmed_size == MB

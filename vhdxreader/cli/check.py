@@ -143,9 +143,9 @@ def _print_text(report: Report) -> None:
     pairs += [(name, size(value)) for name, value in sizes if value is not None]
     pairs += [(name, "not known" if value is None else str(value)) for name, value in counts]
     ends = [
-        ("Unused space", report.unused_bytes),
-        ("Kept for trimmed blocks", report.trimmed_bytes or None),
-        ("Read", report.bytes_read),
+        ("Unused space", report.unused_size),
+        ("Kept for trimmed blocks", report.trimmed_size or None),
+        ("Read", report.read_size),
     ]
     pairs += [(name, size(value)) for name, value in ends if value is not None]
     print_pairs(report.name, pairs)

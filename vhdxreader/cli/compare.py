@@ -97,8 +97,8 @@ def _print_text(found: Comparison, strict: bool, ranges: bool) -> None:
         click.echo("The disks are the same." if found.equal else "The disks differ in size.")
         return
     click.echo(f"The disks differ, first at {found.first_difference:#x}.")
-    verb = "differs" if found.differing_bytes == 1 else "differ"
-    click.echo(f"{size(found.differing_bytes)} {verb}, in {counted(found.range_count, 'range')}.")
+    verb = "differs" if found.differing_byte_count == 1 else "differ"
+    click.echo(f"{size(found.differing_byte_count)} {verb}, in {counted(found.range_count, 'range')}.")
     for one in found.ranges[:_MAX_LISTED] if ranges else ():
         click.echo(f"  {one.disk_offset:#x}  {counted(one.length, 'byte')}")
     if ranges and found.range_count > _MAX_LISTED:

@@ -73,7 +73,7 @@ def _print_text(nodes: Iterable[DumpNode]) -> None:
 
 def _lines(node: DumpNode, depth: int, shown_bytes: int, name_width: int, width: int | None) -> Iterator[str]:
     """A node and those below it; what it means goes on under its beginning where a terminal's line is too short."""
-    place = "" if node.offset is None else f"{node.offset:#x}"
+    place = "" if node.file_offset is None else f"{node.file_offset:#x}"
     name = node.name
     if node.bit is not None and node.bits is not None:
         name += f" (bit {node.bit})" if node.bits == 1 else f" (bits {node.bit}-{node.bit + node.bits - 1})"

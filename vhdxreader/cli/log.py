@@ -49,9 +49,9 @@ def _text_lines(log: LogListing) -> Iterator[str]:
         yield "No valid sequence: there is nothing that could be replayed."
     for examined in log.examined:
         entry = examined.entry
-        roles = ", ".join(log.roles.get(entry.offset, ()))
+        roles = ", ".join(log.roles.get(entry.log_offset, ()))
         state = f"not valid: {examined.problem}" if examined.problem else roles or "not in the active sequence"
-        place = f"{short_size(entry.length)} at {entry.offset:#x} of the log, tail {entry.tail:#x}"
+        place = f"{short_size(entry.length)} at {entry.log_offset:#x} of the log, tail {entry.tail:#x}"
         yield f"Entry {entry.sequence_number}, {place}: {state}"
         for update in log.updates(examined):
-            yield f"  {update.kind:<8}{update.length:>#12x} at {update.offset:#14x}  {', '.join(update.targets)}"
+            yield f"  {update.kind:<8}{update.length:>#12x} at {update.file_offset:#14x}  {', '.join(update.targets)}"

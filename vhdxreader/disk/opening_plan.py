@@ -21,5 +21,5 @@ def plan_opening(source: Source, header: Header | None) -> None:
     table = next((copy.value for copy in regions.read_region_tables(source) if copy.value is not None), None)
     for region in () if table is None else table.regions:
         if region.is_known:
-            ranges.append((region.offset, region.offset + min(region.length, _BEGINNING)))
+            ranges.append((region.file_offset, region.file_offset + min(region.length, _BEGINNING)))
     source.will_read(ranges)

@@ -21,11 +21,11 @@ _CHUNK = spec.MB
 
 @dataclass(frozen=True, slots=True)
 class LogChanges:
-    """`region_tables` are the numbers (1, 2) of those whose bytes differ, `metadata_bytes` how many of the metadata
+    """`region_tables` are the numbers (1, 2) of those whose bytes differ, `metadata_length` how many of the metadata
     region's do, `bat_entries` how many entries of the BAT; `grown` is by how many bytes the file is longer."""
 
     region_tables: tuple[int, ...]
-    metadata_bytes: int
+    metadata_length: int
     bat_entries: int
     grown: int
 
@@ -33,7 +33,7 @@ class LogChanges:
         """By the names that `LogSummary` has for them."""
         return {
             "changed_region_tables": self.region_tables,
-            "changed_metadata_length": self.metadata_bytes,
+            "changed_metadata_length": self.metadata_length,
             "changed_bat_entry_count": self.bat_entries,
             "grown_length": self.grown,
         }
@@ -49,7 +49,7 @@ def find_changes(overlay: OverlaySource, metadata: Region, bat: Bat) -> LogChang
             for number, offset in enumerate(tables, 1)
             if any(_pairs(overlay, offset, offset + spec.REGION_TABLE_SIZE))
         ),
-        metadata_bytes=sum(_differing(old, new) for old, new in _pairs(overlay, metadata.offset, metadata.end)),
+        metadata_length=sum(_differing(old, new) for old, new in _pairs(overlay, metadata.file_offset, metadata.end)),
         bat_entries=sum(
             sum(map(ne, array("Q", old), array("Q", new))) for old, new in _pairs(overlay, bat.offset, bat_end)
         ),

@@ -116,7 +116,7 @@ def _log_span(header: Header, file_size: int) -> Span | None:
     """The log, if it is where it may be; a log that is not, and has nothing to replay, is in no block's way."""
     if not header.log_is_in_place(file_size):
         return None
-    return Span(header.log_offset, header.log_offset + header.log_length, "log", True, header.offset)
+    return Span(header.log_offset, header.log_offset + header.log_length, "log", True, header.file_offset)
 
 
 def _validate_overlaps(table: RegionTable, span: Span | None, log: LogState | None, findings: Findings) -> None:
@@ -126,7 +126,7 @@ def _validate_overlaps(table: RegionTable, span: Span | None, log: LogState | No
     if span is None or replayed:
         return
     for region in table.regions:
-        if collision([span], region.offset, region.end):
+        if collision([span], region.file_offset, region.end):
             findings.add("header.log_location_unused", f"the log overlaps region {region.name}", span.origin)
 
 
@@ -178,12 +178,12 @@ def _address_map(
     if region.length < needed:
         message = f"the BAT region has {region.length:#x} bytes, {needed:#x} are needed"
         findings.add("bat.too_small", message, region.entry_offset)
-    bat = Bat(source, region.offset, geometry, region.length)
+    bat = Bat(source, region.file_offset, geometry, region.length)
     return AddressMap(bat, source, occupied, lenient=not findings.strict)
 
 
 def _occupied(known: Iterable[Region], log: Span | None) -> list[Span]:
     """What no block may overlap [2.4]."""
     spans = [Span(0, spec.HEADER_SECTION_SIZE, "header section", True, 0)]
-    spans += [Span(r.offset, r.end, f"{r.name} region", True, r.entry_offset) for r in known]
+    spans += [Span(r.file_offset, r.end, f"{r.name} region", True, r.entry_offset) for r in known]
     return spans if log is None else [*spans, log]

@@ -25,7 +25,7 @@ PLACE = Place("header", "header", spec.HEADER_OFFSETS, spec.HEADER_SIZE, spec.HE
 class Header:
     """A header [2.2.2]. `log_guid` is nil where there is no log to replay; `log_offset` is a file offset."""
 
-    offset: int
+    file_offset: int
     checksum: int
     sequence_number: int
     file_write_guid: UUID
@@ -113,28 +113,30 @@ def choose_current(copies: tuple[Copy[Header], Copy[Header]], findings: Findings
     if number != second.value.sequence_number:
         return max(first.value, second.value, key=lambda header: header.sequence_number)
     if first.data == second.data:
-        findings.add("header.identical", f"both headers have SequenceNumber {number} and are identical", second.offset)
+        findings.add(
+            "header.identical", f"both headers have SequenceNumber {number} and are identical", second.file_offset
+        )
         return first.value
-    findings.add("header.same_sequence", f"both headers have SequenceNumber {number}, but differ", first.offset)
+    findings.add("header.same_sequence", f"both headers have SequenceNumber {number}, but differ", first.file_offset)
     return None
 
 
 def validate(header: Header, file_size: int, findings: Findings) -> None:
     """The rules for the current header: version and log fields, strict only where a log must be replayed."""
     if header.version != spec.HEADER_VERSION:
-        findings.add("header.version", f"Version is {header.version}, expected 1", header.offset)
+        findings.add("header.version", f"Version is {header.version}, expected 1", header.file_offset)
     if header.log_version != spec.LOG_VERSION:
         rule = "header.log_version" if header.has_log else "header.log_version_unused"
-        findings.add(rule, f"LogVersion is {header.log_version}, expected 0", header.offset)
+        findings.add(rule, f"LogVersion is {header.log_version}, expected 0", header.file_offset)
     if not header.reserved_is_zero:
-        findings.add("header.reserved", "the header's reserved bytes are not zero", header.offset)
+        findings.add("header.reserved", "the header's reserved bytes are not zero", header.file_offset)
     _validate_log_location(header, file_size, findings)
 
 
 def _validate_log_location(header: Header, file_size: int, findings: Findings) -> None:
     offset, length = header.log_offset, header.log_length
     if not header.has_log and length == 0:
-        findings.add("header.no_log", "the log region has length 0", header.offset)
+        findings.add("header.no_log", "the log region has length 0", header.file_offset)
         return
     if header.log_is_in_place(file_size):
         return
@@ -142,14 +144,14 @@ def _validate_log_location(header: Header, file_size: int, findings: Findings) -
     rule = "header.log_past_end" if only_truncated else "header.log_location"
     rule = rule if header.has_log else "header.log_location_unused"
     message = f"the log is said to be {length:#x} bytes at {offset:#x}; the file has {file_size:#x} bytes"
-    findings.add(rule, message, header.offset)
+    findings.add(rule, message, header.file_offset)
 
 
 def decode(data: bytes, offset: int) -> Header:
     """A header from its 4 KiB at a file offset, valid or not."""
     raw = grammar.decode("Header", data, offset)
     return Header(
-        offset=offset,
+        file_offset=offset,
         checksum=raw.checksum,
         sequence_number=raw.sequence_number,
         file_write_guid=UUID(bytes_le=raw.file_write_guid.raw),

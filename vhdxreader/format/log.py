@@ -27,9 +27,9 @@ _MORE_DESCRIPTORS = _SECTOR // spec.LOG_DESCRIPTOR_SIZE
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """The header of a log entry [2.3.1.1], all in bytes; `offset` and `tail` count from the log's start."""
+    """The header of a log entry [2.3.1.1], all in bytes; `log_offset` and `tail` count from the log's start."""
 
-    offset: int
+    log_offset: int
     length: int
     checksum: int
     tail: int
@@ -152,7 +152,7 @@ def descriptors(ring: Ring, entry: LogEntry, *, backwards: bool = False) -> Iter
     size = entry.descriptor_sectors * _SECTOR
     starts = range(0, size, _PIECE)
     for at in reversed(starts) if backwards else starts:
-        piece = memoryview(ring.read(entry.offset + at, min(_PIECE, size - at)))
+        piece = memoryview(ring.read(entry.log_offset + at, min(_PIECE, size - at)))
         raw = _descriptor_bytes(entry, at, piece)
         if raw:
             yield Descriptors.unpack(raw)
@@ -165,7 +165,7 @@ def find_active(entries: Iterable[LogEntry], log_length: int) -> ActiveSequence 
     run is a sequence from any of its entries up to its tail on, and begins with the first of those in the ring.
     """
     entries = tuple(entries)
-    index = {entry.offset: i for i, entry in enumerate(entries)}
+    index = {entry.log_offset: i for i, entry in enumerate(entries)}
     best: tuple[int, int] | None = None
     active: ActiveSequence | None = None
     for run in _runs(entries, index, log_length):
@@ -186,7 +186,7 @@ def _runs(entries: Sequence[LogEntry], index: Mapping[int, int], log_length: int
     following = array("q", [-1]) * len(entries)
     is_inner = bytearray(len(entries))
     for i, entry in enumerate(entries):
-        next_index = index.get((entry.offset + entry.length) % log_length)
+        next_index = index.get((entry.log_offset + entry.length) % log_length)
         if next_index is not None and entries[next_index].sequence_number == entry.sequence_number + 1:
             following[i] = next_index
             is_inner[next_index] = True
@@ -225,7 +225,7 @@ def _examine_content(entry: LogEntry, ring: Ring) -> ExaminedEntry:
     data_count = crc = 0
     data_start = entry.descriptor_sectors * _SECTOR
     implied: dict[str, str] = {}
-    for at, piece in ring.pieces(entry.offset, entry.length):
+    for at, piece in ring.pieces(entry.log_offset, entry.length):
         crc = checksum.extended(crc, piece) if at else checksum.checksum(piece)
         raw = _descriptor_bytes(entry, at, piece)
         if raw:
@@ -267,7 +267,7 @@ def _decode(ring: Ring, offset: int, log_guid: UUID) -> LogEntry:
     at = ring.offset + offset
     raw = grammar.decode("LogEntryHeader", ring.source.read_at(at, spec.LOG_ENTRY_HEADER_SIZE), at)
     return LogEntry(
-        offset=offset,
+        log_offset=offset,
         length=raw.len_entry,
         checksum=raw.checksum,
         tail=raw.tail,

@@ -49,7 +49,7 @@ class LogState:
     the file as its replay gave it (`overlay`), None where it was not replayed."""
 
     guid: UUID
-    offset: int
+    file_offset: int
     length: int
     entries: tuple[LogEntry, ...]
     active: ActiveSequence | None
@@ -83,7 +83,9 @@ def open_log(source: Source, header: Header, mode: LogMode, findings: Findings) 
     if not header.has_log:
         return None
     if mode is LogMode.REFUSE:
-        findings.add("log.dirty", "the image has a log to replay, and was asked to be refused for that", header.offset)
+        findings.add(
+            "log.dirty", "the image has a log to replay, and was asked to be refused for that", header.file_offset
+        )
     if not header.log_is_in_place(source.size):
         return None
     ring = Ring(source, header)
@@ -136,7 +138,7 @@ def _collect(ring: Ring, entries: Iterable[LogEntry], findings: Findings) -> tup
             reserved_is_zero &= batch.reserved_is_zero()
         if union.count > spec.MAX_LOG_ZERO_RANGES:
             message = f"the log zeroes more than {spec.MAX_LOG_ZERO_RANGES} separate ranges"
-            findings.add("log.too_many_ranges", message, ring.offset + entry.offset)
+            findings.add("log.too_many_ranges", message, ring.offset + entry.log_offset)
             return None
     if not reserved_is_zero:
         findings.add("log.reserved", "reserved fields of the log's active sequence are not zero", ring.offset)
@@ -164,7 +166,7 @@ class _LastWrites:
         for entry in reversed(entries):
             if not self._open:
                 break
-            position = entry.offset + entry.length
+            position = entry.log_offset + entry.length
             for batch in descriptors(ring, entry, backwards=True):
                 starts, ends = batch.ranges()
                 stop = len(batch)
@@ -241,7 +243,7 @@ def _valid_entries(ring: Ring, log_guid: UUID, findings: Findings) -> tuple[LogE
     for rule, first in rejected.items():
         more = f" ({counts[rule] - 1} more like it)" if counts[rule] > 1 else ""
         message = f"the log entry {first.entry.sequence_number} is not taken: {first.problem}{more}"
-        findings.add(rule, message, ring.offset + first.entry.offset)
+        findings.add(rule, message, ring.offset + first.entry.log_offset)
     return tuple(entries)
 
 
@@ -256,4 +258,4 @@ def _validate(active: ActiveSequence, ring: Ring, findings: Findings) -> None:
     if head.flushed_file_offset % spec.MB or head.last_file_offset % spec.MB:
         offsets = f"{head.flushed_file_offset:#x} and {head.last_file_offset:#x}"
         message = f"FlushedFileOffset and LastFileOffset are {offsets}, no multiples of 1 MiB"
-        findings.add("log.file_offsets", message, ring.offset + head.offset)
+        findings.add("log.file_offsets", message, ring.offset + head.log_offset)

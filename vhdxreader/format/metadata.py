@@ -37,13 +37,13 @@ class DiskType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetadataItem:
-    """An entry of the metadata table [2.6.1.2]: `length` bytes at file offset `offset`; an empty item has 0 of both."""
+    """An entry of the metadata table [2.6.1.2]: `length` bytes at `file_offset`; an empty item has 0 of both."""
 
     item_id: UUID
     is_user: bool
     is_virtual_disk: bool
     is_required: bool
-    offset: int
+    file_offset: int
     length: int
     entry_offset: int  # where the entry itself is in the file
 
@@ -62,7 +62,7 @@ class MetadataItem:
         return {
             "name": self.name,
             "item_guid": plain(self.item_id),
-            "file_offset": self.offset,
+            "file_offset": self.file_offset,
             "length": self.length,
             "user": self.is_user,
             "virtual_disk": self.is_virtual_disk,
@@ -132,7 +132,9 @@ def read_metadata(source: Source, region: Region, findings: Findings) -> Metadat
         return None
     known = _select_known(items, region, findings)
     sizes = {guid: kind.size for guid, kind in KNOWN_ITEMS.items() if guid != spec.ITEM_PARENT_LOCATOR}
-    whole = [(known[guid].offset, size) for guid, size in sizes.items() if guid in known and known[guid].length >= size]
+    whole = [
+        (known[guid].file_offset, size) for guid, size in sizes.items() if guid in known and known[guid].length >= size
+    ]
     item = partial(_read_item, read_together(source, whole), known, region, findings)
     parameters = item(spec.ITEM_FILE_PARAMETERS)
     disk_size = item(spec.ITEM_VIRTUAL_DISK_SIZE)
@@ -153,7 +155,7 @@ def read_metadata(source: Source, region: Region, findings: Findings) -> Metadat
         items=items,
     )
     if parameters.reserved:
-        offset = known[spec.ITEM_FILE_PARAMETERS].offset
+        offset = known[spec.ITEM_FILE_PARAMETERS].file_offset
         findings.add("file_parameters.reserved", "reserved flags of the file parameters are not zero", offset)
     _validate_values(metadata, known, findings)
     return metadata
@@ -163,33 +165,35 @@ def read_table(source: Source, region: Region, findings: Findings) -> tuple[Meta
     """The entries of the metadata table, as they stand [2.6.1]. None only where `findings` does not raise."""
     size = spec.METADATA_TABLE_SIZE
     try:
-        data = source.read_at(region.offset, size)
+        data = source.read_at(region.file_offset, size)
     except TruncatedImageError as error:
         findings.add("metadata.truncated", f"the metadata table is not whole: {error.message}", error.file_offset)
         return None
     except UnreadableError as error:
         findings.add_unreadable(error)
-        data, _ = read_around(source, region.offset, size)  # what is zeros now, lists no item
-    raw = grammar.decode("MetadataTable", data, region.offset)
+        data, _ = read_around(source, region.file_offset, size)  # what is zeros now, lists no item
+    raw = grammar.decode("MetadataTable", data, region.file_offset)
     if raw.magic != spec.METADATA_SIGNATURE:
         message = f"the metadata table's signature is {raw.magic!r}, not {spec.METADATA_SIGNATURE!r}"
-        findings.add("metadata_table.signature", message, region.offset)
+        findings.add("metadata_table.signature", message, region.file_offset)
         return None
     if raw.num_entries > spec.MAX_METADATA_ENTRIES:
         message = f"the metadata table claims {raw.num_entries} entries, at most {spec.MAX_METADATA_ENTRIES} fit"
-        findings.add("metadata_table.entry_count", message, region.offset)
+        findings.add("metadata_table.entry_count", message, region.file_offset)
         return None
-    entries = grammar.part(raw, "entries", region.offset)
+    entries = grammar.part(raw, "entries", region.file_offset)
     if raw.reserved or any(raw.reserved1) or any(entry.reserved or entry.reserved1 for entry in entries):
-        findings.add("metadata_table.reserved", "reserved fields of the metadata table are not zero", region.offset)
-    first_entry = region.offset + spec.METADATA_TABLE_HEADER_SIZE
+        findings.add(
+            "metadata_table.reserved", "reserved fields of the metadata table are not zero", region.file_offset
+        )
+    first_entry = region.file_offset + spec.METADATA_TABLE_HEADER_SIZE
     return tuple(
         MetadataItem(
             item_id=UUID(bytes_le=entry.item_id.raw),
             is_user=entry.is_user,
             is_virtual_disk=entry.is_virtual_disk,
             is_required=entry.is_required,
-            offset=region.offset + entry.ofs_item if entry.ofs_item else 0,
+            file_offset=region.file_offset + entry.ofs_item if entry.ofs_item else 0,
             length=entry.len_item,
             entry_offset=first_entry + index * spec.METADATA_ENTRY_SIZE,
         )
@@ -207,7 +211,7 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
             continue
         seen.add((item.item_id, item.is_user))
         if not _is_in_place(item, region):
-            message = f"metadata item {item.name} is said to be {item.length:#x} bytes at {item.offset:#x}"
+            message = f"metadata item {item.name} is said to be {item.length:#x} bytes at {item.file_offset:#x}"
             _add(findings, "item.location", item, message)
         elif item.is_known:
             known[item.item_id] = item
@@ -224,8 +228,11 @@ def _select_known(items: tuple[MetadataItem, ...], region: Region, findings: Fin
     users = sum(item.is_user for item in items)
     if users > spec.MAX_USER_ITEMS:
         message = f"there are {users} user metadata items, at most {spec.MAX_USER_ITEMS} are allowed"
-        findings.add("metadata_table.user_items", message, region.offset)
-    spans = (Span(i.offset, i.offset + i.length, f"metadata item {i.name}", i.is_known, i.entry_offset) for i in items)
+        findings.add("metadata_table.user_items", message, region.file_offset)
+    spans = (
+        Span(i.file_offset, i.file_offset + i.length, f"metadata item {i.name}", i.is_known, i.entry_offset)
+        for i in items
+    )
     report_overlaps(spans, "item.overlap", findings)
     return known
 
@@ -244,9 +251,13 @@ def _check_flags(item: MetadataItem, findings: Findings) -> None:
 
 def _is_in_place(item: MetadataItem, region: Region) -> bool:
     if item.length == 0:
-        return item.offset == 0
-    start = region.offset + spec.METADATA_TABLE_SIZE
-    return item.length <= spec.MAX_ITEM_LENGTH and start <= item.offset and item.offset + item.length <= region.end
+        return item.file_offset == 0
+    start = region.file_offset + spec.METADATA_TABLE_SIZE
+    return (
+        item.length <= spec.MAX_ITEM_LENGTH
+        and start <= item.file_offset
+        and item.file_offset + item.length <= region.end
+    )
 
 
 def _add(findings: Findings, rule: str, item: MetadataItem, message: str) -> None:
@@ -259,26 +270,26 @@ def _validate_values(metadata: Metadata, known: dict[UUID, MetadataItem], findin
     block, sector, size = metadata.block_size, metadata.logical_sector_size, metadata.virtual_disk_size
     if not is_block_size(block):
         message = f"BlockSize is {block:#x}, expected a power of two from 1 MiB to 256 MiB"
-        findings.add("file_parameters.block_size", message, known[spec.ITEM_FILE_PARAMETERS].offset)
+        findings.add("file_parameters.block_size", message, known[spec.ITEM_FILE_PARAMETERS].file_offset)
     if sector not in spec.SECTOR_SIZES:
         message = f"the logical sector size is {sector}, expected 512 or 4096"
-        findings.add("logical_sector_size.value", message, known[spec.ITEM_LOGICAL_SECTOR_SIZE].offset)
+        findings.add("logical_sector_size.value", message, known[spec.ITEM_LOGICAL_SECTOR_SIZE].file_offset)
     elif size % sector:
         message = f"the virtual disk size is {size}, expected a multiple of {sector}"
-        findings.add("virtual_disk_size.value", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
+        findings.add("virtual_disk_size.value", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].file_offset)
     if size > spec.MAX_VIRTUAL_DISK_SIZE:
         message = f"the virtual disk size is {size}, expected 64 TiB at most"
-        findings.add("virtual_disk_size.limit", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].offset)
+        findings.add("virtual_disk_size.limit", message, known[spec.ITEM_VIRTUAL_DISK_SIZE].file_offset)
     physical = metadata.physical_sector_size
     if physical is not None and physical not in spec.SECTOR_SIZES:
         message = f"the physical sector size is {physical}, expected 512 or 4096"
-        findings.add("physical_sector_size.value", message, known[spec.ITEM_PHYSICAL_SECTOR_SIZE].offset)
+        findings.add("physical_sector_size.value", message, known[spec.ITEM_PHYSICAL_SECTOR_SIZE].file_offset)
     if metadata.has_parent and metadata.parent_locator is None:
         message = "HasParent is set, but there is no parent locator"
-        findings.add("parent_locator.missing", message, known[spec.ITEM_FILE_PARAMETERS].offset)
+        findings.add("parent_locator.missing", message, known[spec.ITEM_FILE_PARAMETERS].file_offset)
     if metadata.parent_locator and not metadata.has_parent:
         message = "there is a parent locator, but HasParent is not set"
-        findings.add("parent_locator.unexpected", message, metadata.parent_locator.offset)
+        findings.add("parent_locator.unexpected", message, metadata.parent_locator.file_offset)
 
 
 def _read_item(read: ReadAt, known: dict[UUID, MetadataItem], region: Region, findings: Findings, guid: UUID) -> Any:
@@ -289,7 +300,7 @@ def _read_item(read: ReadAt, known: dict[UUID, MetadataItem], region: Region, fi
         findings.add(
             "item.missing" if kind.needed else "item.missing_unneeded",
             f"there is no metadata item {kind.name} in its place",
-            region.offset,
+            region.file_offset,
         )
         return None
     if item.length < kind.size:
@@ -301,7 +312,7 @@ def _read_item(read: ReadAt, known: dict[UUID, MetadataItem], region: Region, fi
             "item.long", f"{kind.name} has {counted(item.length, 'byte')}, expected {kind.size}", item.entry_offset
         )
     try:
-        return grammar.decode(kind.structure, read(item.offset, kind.size), item.offset)
+        return grammar.decode(kind.structure, read(item.file_offset, kind.size), item.file_offset)
     except TruncatedImageError as error:
         rule = "metadata.truncated" if kind.needed else "metadata.truncated_unneeded"
         findings.add(rule, f"{kind.name} is not whole: {error.message}", error.file_offset)
@@ -309,5 +320,5 @@ def _read_item(read: ReadAt, known: dict[UUID, MetadataItem], region: Region, fi
         if kind.needed:
             findings.add_unreadable(error)
         else:
-            findings.add("item.missing_unneeded", f"{kind.name}: {error.message}", item.offset)
+            findings.add("item.missing_unneeded", f"{kind.name}: {error.message}", item.file_offset)
     return None

@@ -58,22 +58,22 @@ def read_locator(source: Source, item: MetadataItem, findings: Findings) -> Pare
     data = _read_item(source, item, findings)
     if data is None:
         return None
-    raw = grammar.decode("ParentLocatorItem", data, item.offset)
+    raw = grammar.decode("ParentLocatorItem", data, item.file_offset)
     kind = UUID(bytes_le=raw.locator_type.raw)
     if kind != spec.LOCATOR_VHDX:
-        findings.add("parent_locator.type", f"LocatorType is {kind}, expected {spec.LOCATOR_VHDX}", item.offset)
+        findings.add("parent_locator.type", f"LocatorType is {kind}, expected {spec.LOCATOR_VHDX}", item.file_offset)
         return None
     if raw.reserved:
-        findings.add("parent_locator.reserved", "a reserved field of the parent locator is not zero", item.offset)
+        findings.add("parent_locator.reserved", "a reserved field of the parent locator is not zero", item.file_offset)
     if spec.LOCATOR_HEADER_SIZE + raw.num_entries * spec.LOCATOR_ENTRY_SIZE > len(data):
         message = f"the parent locator claims {counted(raw.num_entries, 'entry')}, but has {len(data)} bytes"
-        findings.add("parent_locator.entry_count", message, item.offset)
+        findings.add("parent_locator.entry_count", message, item.file_offset)
         return None
-    entries = grammar.part(raw, "entries", item.offset)
+    entries = grammar.part(raw, "entries", item.file_offset)
     total = sum(entry.len_key + entry.len_value for entry in entries)
     if total > len(data):  # overlapping strings could decode to gigabytes
         message = f"the parent locator's strings have {total} bytes, but all of it has {len(data)}"
-        findings.add("parent_locator.strings", message, item.offset)
+        findings.add("parent_locator.strings", message, item.file_offset)
         return None
     return _validated(tuple(_decode_entries(entries, data, item, findings)), item, findings)
 
@@ -84,7 +84,7 @@ def _read_item(source: Source, item: MetadataItem, findings: Findings) -> bytes 
         findings.add("item.length", message, item.entry_offset)
         return None
     try:
-        return source.read_at(item.offset, item.length)
+        return source.read_at(item.file_offset, item.length)
     except TruncatedImageError as error:
         findings.add("metadata.truncated", f"{item.name} is not whole: {error.message}", error.file_offset)
     except UnreadableError as error:
@@ -98,7 +98,7 @@ def _decode_entries(
     """The pairs whose text is sound, the first of those with the same key."""
     seen: set[str] = set()
     for index, entry in enumerate(entries):
-        offset = item.offset + spec.LOCATOR_HEADER_SIZE + index * spec.LOCATOR_ENTRY_SIZE
+        offset = item.file_offset + spec.LOCATOR_HEADER_SIZE + index * spec.LOCATOR_ENTRY_SIZE
         key = _text(data, entry.ofs_key, entry.len_key, f"key {index}", offset, findings)
         value = _text(data, entry.ofs_value, entry.len_value, f"value {index}", offset, findings)
         if key is None or value is None:
@@ -132,17 +132,17 @@ def _validated(entries: tuple[tuple[str, str], ...], item: MetadataItem, finding
     linkage, linkage2 = (_guid(values.get(key)) for key in ("parent_linkage", "parent_linkage2"))
     if "parent_linkage2" in values and linkage2 != spec.NIL_GUID:
         rule = "parent_locator.linkage2" if linkage2 is not None else "parent_locator.linkage2_value"
-        findings.add(rule, f"parent_linkage2 is {_shown(values['parent_linkage2'])}", item.offset)
+        findings.add(rule, f"parent_linkage2 is {_shown(values['parent_linkage2'])}", item.file_offset)
     relative, volume, absolute = (values.get(key) for key in ("relative_path", "volume_path", "absolute_win32_path"))
     if relative is volume is absolute is None:
-        findings.add("parent_locator.no_path", "the parent locator has none of the three paths", item.offset)
+        findings.add("parent_locator.no_path", "the parent locator has none of the three paths", item.file_offset)
     if absolute is not None and not absolute.startswith("\\\\?\\"):
         message = f"absolute_win32_path is {_shown(absolute)}, expected to begin with \\\\?\\"
-        findings.add("parent_locator.prefix", message, item.offset)
+        findings.add("parent_locator.prefix", message, item.file_offset)
     if linkage is None:
         found = values.get("parent_linkage")
         message = "parent_linkage is missing" if found is None else f"parent_linkage is {_shown(found)}, no GUID"
-        findings.add("parent_locator.linkage", message, item.offset)
+        findings.add("parent_locator.linkage", message, item.file_offset)
         return None
     # A nil GUID names no file; as the second linkage it is how writers say that there is none.
     second = None if linkage2 == spec.NIL_GUID else linkage2

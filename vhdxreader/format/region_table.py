@@ -25,17 +25,17 @@ PLACE = Place(
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """An entry of the region table [2.2.3.2]: `length` bytes at file offset `offset`."""
+    """An entry of the region table [2.2.3.2]: `length` bytes at `file_offset`."""
 
     guid: UUID
-    offset: int
+    file_offset: int
     length: int
     required: bool
     entry_offset: int  # where the entry itself is in the file
 
     @property
     def end(self) -> int:
-        return self.offset + self.length
+        return self.file_offset + self.length
 
     @property
     def name(self) -> str:
@@ -51,7 +51,7 @@ class Region:
         return {
             "name": self.name,
             "region_guid": plain(self.guid),
-            "file_offset": self.offset,
+            "file_offset": self.file_offset,
             "length": self.length,
             "required": self.required,
         }
@@ -61,7 +61,7 @@ class Region:
 class RegionTable:
     """A region table [2.2.3.1]. `entry_count` is what it claims; `regions` is empty where that is too many."""
 
-    offset: int
+    file_offset: int
     checksum: int
     entry_count: int
     regions: tuple[Region, ...]
@@ -82,7 +82,9 @@ def choose_table(copies: tuple[Copy[RegionTable], Copy[RegionTable]], findings: 
     report_bad_copies(copies, PLACE, findings)
     first, second = copies
     if first.value and second.value and first.data != second.data:
-        findings.add("region_table.differ", "the region tables differ, both valid; the first is used", second.offset)
+        findings.add(
+            "region_table.differ", "the region tables differ, both valid; the first is used", second.file_offset
+        )
     return first.value or second.value
 
 
@@ -91,10 +93,10 @@ def find_regions(table: RegionTable, source: Source, findings: Findings) -> dict
     does not raise."""
     if table.entry_count > spec.MAX_REGION_ENTRIES:
         message = f"the region table claims {table.entry_count} entries, at most {spec.MAX_REGION_ENTRIES} fit"
-        findings.add("region_table.entry_count", message, table.offset)
+        findings.add("region_table.entry_count", message, table.file_offset)
         return {}
     if not table.reserved_is_zero:
-        findings.add("region_table.reserved", "reserved fields of the region table are not zero", table.offset)
+        findings.add("region_table.reserved", "reserved fields of the region table are not zero", table.file_offset)
     known: dict[UUID, Region] = {}
     seen: set[UUID] = set()
     for region in table.regions:
@@ -108,23 +110,25 @@ def find_regions(table: RegionTable, source: Source, findings: Findings) -> dict
             known[region.guid] = region
     for guid, name in spec.REGION_NAMES.items():
         if guid not in known:
-            findings.add("region.missing", f"the region table has no {name} region", table.offset)
+            findings.add("region.missing", f"the region table has no {name} region", table.file_offset)
     return known
 
 
 def validate_overlaps(regions: Iterable[Region], log: Span | None, findings: Findings) -> None:
     """No region overlaps another, nor the log where it must be replayed [2.2.3]."""
-    spans = [Span(r.offset, r.end, f"region {r.name}", r.is_known, r.entry_offset) for r in regions]
+    spans = [Span(r.file_offset, r.end, f"region {r.name}", r.is_known, r.entry_offset) for r in regions]
     report_overlaps(spans if log is None else [*spans, log], "region.overlap", findings)
 
 
 def _validate_region(region: Region, source: Source, findings: Findings) -> None:
     at = region.entry_offset
-    aligned = region.offset % spec.MB == 0 and region.length % spec.MB == 0
-    if not aligned or region.offset < spec.HEADER_SECTION_SIZE or region.length == 0:
+    aligned = region.file_offset % spec.MB == 0 and region.length % spec.MB == 0
+    if not aligned or region.file_offset < spec.HEADER_SECTION_SIZE or region.length == 0:
         rule = "region.location" if region.is_known else "region.location_unknown"
-        findings.add(rule, f"region {region.name} is said to be {region.length:#x} bytes at {region.offset:#x}", at)
-    if not source.holds_all(region.offset, region.length):
+        findings.add(
+            rule, f"region {region.name} is said to be {region.length:#x} bytes at {region.file_offset:#x}", at
+        )
+    if not source.holds_all(region.file_offset, region.length):
         rule = "region.past_end" if region.is_known else "region.past_end_unknown"
         findings.add(rule, f"region {region.name} ends at {region.end:#x}, the file at {source.whole_end:#x}", at)
     if region.is_known:
@@ -142,13 +146,13 @@ def decode(data: bytes, offset: int) -> RegionTable:
     entries = grammar.part(raw, "entries", offset) if raw.num_entries <= spec.MAX_REGION_ENTRIES else []
     first_entry = offset + spec.REGION_TABLE_HEADER_SIZE
     return RegionTable(
-        offset=offset,
+        file_offset=offset,
         checksum=raw.checksum,
         entry_count=raw.num_entries,
         regions=tuple(
             Region(
                 guid=UUID(bytes_le=entry.guid.raw),
-                offset=entry.ofs_region,
+                file_offset=entry.ofs_region,
                 length=entry.len_region,
                 required=entry.is_required,
                 entry_offset=first_entry + index * spec.REGION_ENTRY_SIZE,

@@ -41,7 +41,9 @@ def salvage_header(source: Source, copies: Iterable[Copy[Header]], findings: Fin
     if with_log is not None or not guesses:
         return with_log
     first = guesses[0]
-    findings.add("header.unproven", f"header {'12'[first.offset != spec.HEADER_OFFSETS[0]]} is taken", first.offset)
+    findings.add(
+        "header.unproven", f"header {'12'[first.file_offset != spec.HEADER_OFFSETS[0]]} is taken", first.file_offset
+    )
     return first
 
 
@@ -57,7 +59,7 @@ def salvage_table(source: Source, copies: Iterable[Copy[RegionTable]], findings:
         return None
     both_agree = len(found) == 2 and _places(found[0]) == _places(found[1])
     if not (both_agree or (len(found) == 1 and _has_blocks(source, table))):
-        findings.add("region_table.unproven", "a region table is taken that nothing proves", table.offset)
+        findings.add("region_table.unproven", "a region table is taken that nothing proves", table.file_offset)
     return table
 
 
@@ -66,7 +68,7 @@ def _guesses(copies: Iterable[Copy[T]], decode: Callable[[bytes, int], T]) -> It
     for copy in copies:
         try:
             if copy.data:
-                yield decode(copy.data, copy.offset)
+                yield decode(copy.data, copy.file_offset)
         except VhdxError:
             continue
 
@@ -99,7 +101,9 @@ def _known(table: RegionTable, guid: object) -> Region | None:
 
 
 def _places(table: RegionTable) -> list[tuple[int, int]]:
-    return [(region.offset, region.length) for region in sorted(table.regions, key=lambda r: r.guid) if region.is_known]
+    return [
+        (region.file_offset, region.length) for region in sorted(table.regions, key=lambda r: r.guid) if region.is_known
+    ]
 
 
 def _metadata(source: Source, table: RegionTable) -> Metadata | None:
@@ -112,7 +116,7 @@ def _fits(source: Source, table: RegionTable, metadata: Metadata) -> bool:
     region, geometry = _known(table, spec.REGION_BAT), metadata.geometry
     if region is None or geometry is None:
         return False
-    in_place = region.offset % spec.MB == 0 and spec.HEADER_SECTION_SIZE <= region.offset < source.size
+    in_place = region.file_offset % spec.MB == 0 and spec.HEADER_SECTION_SIZE <= region.file_offset < source.size
     return in_place and region.length >= geometry.entries * spec.BAT_ENTRY_SIZE
 
 
@@ -123,9 +127,9 @@ def _has_blocks(source: Source, table: RegionTable) -> bool:
     if region is None or geometry is None:
         return False
     occupied = [Span(0, spec.HEADER_SECTION_SIZE, "", True, 0)]
-    occupied += [Span(r.offset, r.end, "", True, 0) for r in table.regions if r.is_known]
+    occupied += [Span(r.file_offset, r.end, "", True, 0) for r in table.regions if r.is_known]
     seen: set[int] = set()
-    words, _ = Bat(source, region.offset, geometry, region.length).read(0, min(geometry.entries, _LOOKED_AT))
+    words, _ = Bat(source, region.file_offset, geometry, region.length).read(0, min(geometry.entries, _LOOKED_AT))
     for word in filter(None, words):
         state, start = word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK
         if word & spec.RESERVED_MASK or state in _RESERVED_STATES:

@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Copy(Generic[T]):
-    """Copy `number` (1 or 2) at file offset `offset`: its `value`, or the `rule` it breaks and the `problem`."""
+    """Copy `number` (1 or 2) at `file_offset`: its `value`, or the `rule` it breaks and the `problem`."""
 
     number: int
-    offset: int
+    file_offset: int
     value: T | None
     data: bytes = field(default=b"", repr=False)  # with zeros for what cannot be read
     rule: str = ""
@@ -32,10 +32,10 @@ class Copy(Generic[T]):
 
     def to_dict(self, filename: str | None = None) -> dict[str, Any]:
         """As JSON has it, without the value."""
-        problem = finding(self.rule, self.problem, self.offset, filename) if self.value is None else None
+        problem = finding(self.rule, self.problem, self.file_offset, filename) if self.value is None else None
         return {
             "number": self.number,
-            "file_offset": self.offset,
+            "file_offset": self.file_offset,
             "valid": self.value is not None,
             "problem": plain(problem),
         }
@@ -62,13 +62,13 @@ def report_bad_copies(copies: tuple[Copy[T], Copy[T]], place: Place, findings: F
     """A finding for each copy that is not valid; the refusal where none is."""
     for copy in copies:
         if copy.value is None:
-            findings.add(copy.rule, f"{place.name} {copy.number} is not valid: {copy.problem}", copy.offset)
+            findings.add(copy.rule, f"{place.name} {copy.number} is not valid: {copy.problem}", copy.file_offset)
     if any(copy.value is not None for copy in copies):
         return
     truncated = all(copy.rule.endswith(".truncated") for copy in copies)
     problems = ", ".join(f"{place.name} {copy.number}: {copy.problem}" for copy in copies)
     rule = "both_truncated" if truncated else "none_valid"
-    findings.add(f"{place.rules}.{rule}", f"no valid {place.name} ({problems})", copies[0].offset)
+    findings.add(f"{place.rules}.{rule}", f"no valid {place.name} ({problems})", copies[0].file_offset)
 
 
 def _read_copy(source: Source, place: Place, number: int, offset: int, decode: Callable[[bytes, int], T]) -> Copy[T]:

@@ -75,10 +75,13 @@ class BlockWalk:
         self._payload_blocks = geometry.payload_blocks
         self._chunk_ratio = geometry.chunk_ratio
         self._has_parent = geometry.has_parent
-        readable = (min(region.end, source.size) - region.offset) // spec.BAT_ENTRY_SIZE
+        readable = (min(region.end, source.size) - region.file_offset) // spec.BAT_ENTRY_SIZE
         self.entries = max(min(geometry.entries, readable), 0)
         self.is_whole = self.entries == geometry.entries  # whether the totals are of all blocks
-        for start, end in [*((s.start, s.end) for s in address_map.occupied), *((r.offset, r.end) for r in others)]:
+        for start, end in [
+            *((s.start, s.end) for s in address_map.occupied),
+            *((r.file_offset, r.end) for r in others),
+        ]:
             self._space.take(start, end)
 
     def run(self, *, deep: bool, progress: Progress | None) -> None:

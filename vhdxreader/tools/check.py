@@ -45,8 +45,8 @@ class Report:
 
     `findings` are in the order in which they were met, at most `KEPT_FINDINGS` of a rule; `counts` says by rule id how
     often it is broken. They are of the image as it is after the replay of its log; `before_replay` is what is wrong on
-    disk, but no longer after it. `unused_bytes` of the file belong to no structure and no block, in whole megabytes,
-    and `trimmed_bytes` to blocks that were trimmed and keep their place; `unused` are these ranges, the first
+    disk, but no longer after it. `unused_size` of the file belong to no structure and no block, in whole megabytes,
+    and `trimmed_size` to blocks that were trimmed and keep their place; `unused` are these ranges, the first
     `KEPT_RANGES` of them;
     `bytes_read` is what a deep check read of the blocks. `log` is None where there is no current header. A file that
     has neither the signature nor any valid header or region table is no VHDX, and nothing else is said of it. Where
@@ -69,10 +69,10 @@ class Report:
     payload_blocks: int | None = None
     allocated_blocks: int | None = None
     bitmap_blocks: int | None = None
-    unused_bytes: int | None = None
-    trimmed_bytes: int | None = None
+    unused_size: int | None = None
+    trimmed_size: int | None = None
     unused: tuple[FileRange, ...] | None = None
-    bytes_read: int | None = None
+    read_size: int | None = None
     before_replay: tuple[Finding, ...] = ()
     changed: bool = False
     parent_state: str | None = None
@@ -105,10 +105,10 @@ class Report:
             "payload_block_count": self.payload_blocks,
             "allocated_block_count": self.allocated_blocks,
             "bitmap_block_count": self.bitmap_blocks,
-            "unused_size": self.unused_bytes,
-            "trimmed_size": self.trimmed_bytes,
+            "unused_size": self.unused_size,
+            "trimmed_size": self.trimmed_size,
             "unused": self.unused,
-            "read_size": self.bytes_read,
+            "read_size": self.read_size,
             "log": self.log,
             "finding_counts": self.counts,
             "findings": self.findings,
@@ -259,22 +259,22 @@ def _check_blocks(found: Structures, findings: Findings, deep: bool, progress: P
     read = totals.bytes_read if deep else None
     report_zero_tail(found.source, found.map, findings)
     if not walk.is_whole:
-        return {"payload_blocks": geometry.payload_blocks, "bytes_read": read}
+        return {"payload_blocks": geometry.payload_blocks, "read_size": read}
     is_fixed = found.metadata.disk_type == "fixed"
     absent = geometry.payload_blocks - totals.allocated_blocks
     if is_fixed and absent > 0:
         message = f"there is no space in the file for {counted(absent, 'block')} of the fixed disk"
-        findings.add("payload.fixed_absent", message, region.offset)
+        findings.add("payload.fixed_absent", message, region.file_offset)
     unused, count = first_ranges(walk, found.source.size, KEPT_RANGES)
     _report_unused(totals, count, geometry.block_size, is_fixed, findings)
     return {
         "payload_blocks": geometry.payload_blocks,
         "allocated_blocks": totals.allocated_blocks,
         "bitmap_blocks": totals.bitmap_blocks,
-        "unused_bytes": totals.unused_bytes,
-        "trimmed_bytes": totals.trimmed_bytes,
+        "unused_size": totals.unused_bytes,
+        "trimmed_size": totals.trimmed_bytes,
         "unused": unused,
-        "bytes_read": read,
+        "read_size": read,
     }
 
 

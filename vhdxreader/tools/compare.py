@@ -42,15 +42,15 @@ class DifferingRange:
 class Comparison:
     """`size_a` and `size_b` are the disks' sizes, None for a stream that was not read to its end; what is behind the
     end of the smaller one counts as compared with zeros. `first_difference` is the offset of the first byte that
-    differs, `differing_bytes` how many do. `ranges` are at most 65 536 of the `range_count` ranges in which they lie.
-    `equal` is what was asked for: with `strict`, disks of different sizes are not.
+    differs, `differing_byte_count` how many do. `ranges` are at most 65 536 of the `range_count` ranges in which
+    they lie. `equal` is what was asked for: with `strict`, disks of different sizes are not.
     """
 
     size_a: int | None
     size_b: int | None
     equal: bool
     first_difference: int | None
-    differing_bytes: int
+    differing_byte_count: int
     range_count: int
     ranges: tuple[DifferingRange, ...]
 
@@ -60,7 +60,7 @@ class Comparison:
             "equal": self.equal,
             "virtual_sizes": [self.size_a, self.size_b],
             "first_disk_offset": self.first_difference,
-            "differing_byte_count": self.differing_bytes,
+            "differing_byte_count": self.differing_byte_count,
             "range_count": self.range_count,
             "ranges": [{"disk_offset": one.disk_offset, "length": one.length} for one in self.ranges],
         }

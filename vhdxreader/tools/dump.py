@@ -39,14 +39,14 @@ _TEXT_VALUES = {"sequence_number": decimal_text, "checksum": checksum_text}
 
 @dataclass(frozen=True, slots=True)
 class DumpNode:
-    """A field, or a structure with its `children`: `size` bytes at file offset `offset`, which begin with `raw`.
+    """A field, or a structure with its `children`: `size` bytes at `file_offset`, which begin with `raw`.
 
     `value` is a field's, plain: a number, a boolean or text (GUIDs and states included). `meaning` is for people. A
     structure that cannot be read has the reason for it in `problem`. A field of bits is `bits` wide, from bit `bit` on.
     """
 
     name: str
-    offset: int | None = None
+    file_offset: int | None = None
     size: int = 0
     raw: bytes = b""
     value: int | bool | str | None = None
@@ -58,10 +58,10 @@ class DumpNode:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; `length` bytes at `file_offset`, of which those with fields repeat none."""
-        problem = VhdxError(self.problem, file_offset=self.offset) if self.problem else None
+        problem = VhdxError(self.problem, file_offset=self.file_offset) if self.problem else None
         return {
             "name": self.name,
-            "file_offset": self.offset,
+            "file_offset": self.file_offset,
             "length": self.size,
             "first_bit": self.bit,
             "bit_count": self.bits,
@@ -109,7 +109,7 @@ def _header(found: Structures, _numbers: range) -> Iterator[DumpNode]:
     yield identifier
     for copy in found.headers:
         meaning = _copy_meaning(copy, "current", found.header)
-        yield _structure(source, f"header {copy.number}", "Header", copy.offset, spec.HEADER_SIZE, meaning)
+        yield _structure(source, f"header {copy.number}", "Header", copy.file_offset, spec.HEADER_SIZE, meaning)
 
 
 def _region(found: Structures, _numbers: range) -> Iterator[DumpNode]:
@@ -117,10 +117,10 @@ def _region(found: Structures, _numbers: range) -> Iterator[DumpNode]:
     for copy in found.region_tables:
         meaning = _copy_meaning(copy, "in use", found.region_table)
         name, size = f"region table {copy.number}", spec.REGION_TABLE_HEADER_SIZE
-        table = _structure(source, name, "RegionTable", copy.offset, size, meaning)
+        table = _structure(source, name, "RegionTable", copy.file_offset, size, meaning)
         yield table
         if table.raw.startswith(spec.REGION_TABLE_SIGNATURE):
-            place = copy.offset + size, spec.REGION_ENTRY_SIZE, spec.MAX_REGION_ENTRIES
+            place = copy.file_offset + size, spec.REGION_ENTRY_SIZE, spec.MAX_REGION_ENTRIES
             yield from _entries(source, table, "RegionTableEntry", *place)
 
 
@@ -130,19 +130,19 @@ def _metadata(found: Structures, _numbers: range) -> Iterator[DumpNode]:
         yield DumpNode("metadata table", problem="there is no metadata region")
         return
     size = spec.METADATA_TABLE_HEADER_SIZE
-    table = _structure(source, "metadata table", "MetadataTable", region.offset, size)
+    table = _structure(source, "metadata table", "MetadataTable", region.file_offset, size)
     yield table
     if not table.raw.startswith(spec.METADATA_SIGNATURE):
         return
-    place = region.offset + size, spec.METADATA_ENTRY_SIZE, spec.MAX_METADATA_ENTRIES
+    place = region.file_offset + size, spec.METADATA_ENTRY_SIZE, spec.MAX_METADATA_ENTRIES
     yield from _entries(source, table, "MetadataTableEntry", *place)
     for item in _items(source, region):
         known = KNOWN_ITEMS[item.item_id] if item.is_known else None
         if known is None or item.length < known.size:
             problem = "" if known is None else f"it should have {known.size} bytes"
-            yield replace(_bytes(source, f"item {item.name}", item.offset, item.length), problem=problem)
+            yield replace(_bytes(source, f"item {item.name}", item.file_offset, item.length), problem=problem)
         else:
-            yield _structure(source, f"item {item.name}", known.structure, item.offset, known.size)
+            yield _structure(source, f"item {item.name}", known.structure, item.file_offset, known.size)
 
 
 def _locator(found: Structures, _numbers: range) -> Iterator[DumpNode]:
@@ -152,7 +152,7 @@ def _locator(found: Structures, _numbers: range) -> Iterator[DumpNode]:
     if not locators:
         yield DumpNode("parent locator", meaning="there is none")
     for item in locators:
-        locator = _structure(source, "parent locator", "ParentLocatorItem", item.offset, spec.LOCATOR_HEADER_SIZE)
+        locator = _structure(source, "parent locator", "ParentLocatorItem", item.file_offset, spec.LOCATOR_HEADER_SIZE)
         yield locator
         if not locator.problem:
             yield from _locator_entries(source, item, locator)
@@ -160,7 +160,7 @@ def _locator(found: Structures, _numbers: range) -> Iterator[DumpNode]:
 
 def _locator_entries(source: Source, item: MetadataItem, locator: DumpNode) -> Iterator[DumpNode]:
     rest = item.length  # of the strings: more of them than the item has bytes overlap, and could be gigabytes
-    at = item.offset + spec.LOCATOR_HEADER_SIZE
+    at = item.file_offset + spec.LOCATOR_HEADER_SIZE
     most = (item.length - spec.LOCATOR_HEADER_SIZE) // spec.LOCATOR_ENTRY_SIZE
     for entry in _entries(source, locator, "ParentLocatorEntry", at, spec.LOCATOR_ENTRY_SIZE, most):
         if entry.problem:
@@ -328,8 +328,8 @@ def _bytes(source: Source, name: str, offset: int, size: int) -> DumpNode:
 
 def _text(source: Source, item: MetadataItem, name: str, offset: int, size: int) -> DumpNode:
     if offset + size > item.length:
-        return DumpNode(name, item.offset + offset, size, problem="it ends behind the item")
-    node = _bytes(source, name, item.offset + offset, size)
+        return DumpNode(name, item.file_offset + offset, size, problem="it ends behind the item")
+    node = _bytes(source, name, item.file_offset + offset, size)
     text = node.raw.decode("utf-16-le", "replace")
     return replace(node, value=text, meaning=text)
 

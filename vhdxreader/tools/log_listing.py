@@ -33,13 +33,13 @@ _INDEX_BITS = 32  # of a block's index in the BAT
 
 @dataclass(frozen=True, slots=True)
 class LogUpdate:
-    """A descriptor: it replaces `length` bytes at file offset `offset`, with zeros or (`kind` "data") other bytes.
+    """A descriptor: it replaces `length` bytes at `file_offset`, with zeros or (`kind` "data") other bytes.
 
     `targets` names what lies there; `kind` is "unknown" where the signature is.
     """
 
     kind: str
-    offset: int
+    file_offset: int
     length: int
     targets: tuple[str, ...]
 
@@ -47,7 +47,7 @@ class LogUpdate:
         """As JSON has it."""
         return {
             "kind": self.kind,
-            "file_offset": self.offset,
+            "file_offset": self.file_offset,
             "length": self.length,
             "targets": list(self.targets),
         }
@@ -109,7 +109,7 @@ class LogListing(Closing):
     def entry_to_dict(self, examined: ExaminedEntry) -> dict[str, Any]:
         """An entry as JSON has it, without its descriptors."""
         entry, rule = examined.entry, examined.rule
-        file_offset = self.header.log_offset + entry.offset
+        file_offset = self.header.log_offset + entry.log_offset
         problem: Finding | VhdxError | None = None
         if rule:
             problem = finding(rule, examined.problem, file_offset, self.name)
@@ -117,12 +117,12 @@ class LogListing(Closing):
             problem = VhdxError(examined.problem, file_offset=file_offset, section="2.3.1")
             problem.filename = self.name
         return {
-            "log_offset": entry.offset,
+            "log_offset": entry.log_offset,
             "file_offset": file_offset,
             "length": entry.length,
             "valid": problem is None,
             "problem": plain(problem),
-            "roles": [] if problem else list(self.roles.get(entry.offset, ())),
+            "roles": [] if problem else list(self.roles.get(entry.log_offset, ())),
             "sequence_number": decimal_text(entry.sequence_number),
             "log_guid": plain(entry.log_guid),
             "tail_log_offset": entry.tail,
@@ -156,9 +156,11 @@ def read_log(file: PathOrFile) -> LogListing:
 def _roles(active: ActiveSequence | None) -> dict[int, tuple[str, ...]]:
     if active is None:
         return {}
-    roles = {entry.offset: ["replayed" if i >= active.tail else "applied"] for i, entry in enumerate(active.entries)}
-    roles[active.to_replay[0].offset].append("tail")
-    roles[active.head.offset].append("head")
+    roles = {
+        entry.log_offset: ["replayed" if i >= active.tail else "applied"] for i, entry in enumerate(active.entries)
+    }
+    roles[active.to_replay[0].log_offset].append("tail")
+    roles[active.head.log_offset].append("head")
     return {offset: tuple(names) for offset, names in roles.items()}
 
 
@@ -176,7 +178,7 @@ class _Layout:
             start = found.header.log_offset
             self._spans.append(Span(start, start + found.header.log_length, "log", True, 0))
         regions = found.region_table.regions if found.region_table else ()
-        self._spans += [Span(region.offset, region.end, f"{region.name} region", True, 0) for region in regions]
+        self._spans += [Span(region.file_offset, region.end, f"{region.name} region", True, 0) for region in regions]
         self._starts, self._covers = _segments(self._spans)
         self._geometry = found.map.bat.geometry if found.map else None
         self._blocks = sorted(islice(_blocks(found.map.bat), _MAX_BLOCKS)) if found.map else []

@@ -157,7 +157,7 @@ def _structures(file: PathOrFile) -> list[dict[str, Any]]:
 def _structure(node: DumpNode) -> dict[str, Any]:
     return {
         "name": node.name,
-        "file_offset": node.offset,
+        "file_offset": node.file_offset,
         "length": node.size,
         "meaning": node.meaning,
         "problem": node.problem,
