@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from nbd_client import Client
 
 import vhdxreader
 from vhdxreader.integrations.nbd import NbdServer, nbd_uri, run_program, served, tcp_socket, unix_socket
+from vhdxreader.integrations.nbd.allocation import Allocation
 
 SIZE = 9 * MB + 512
 BASE = dynamic(SIZE, {0: full(), 2: full(), 9: full()}, name="base")
@@ -313,3 +315,52 @@ def test_addresses():
     assert nbd_uri("", "/a b/s") == "nbd+unix:///?socket=/a%20b/s"
     assert nbd_uri("Größe/1", host="::1", port=10810) == "nbd://[::1]:10810/Gr%C3%B6%C3%9Fe/1"
     assert nbd_uri("x", host="127.0.0.1") == "nbd://127.0.0.1/x"
+
+
+# ---- base:allocation
+
+
+class Asked:
+    """A disk that counts how often its extents are asked for, and fails from the offset `bad` on."""
+
+    def __init__(self, disk, bad):
+        self.disk, self.size, self.bad, self.count = disk, disk.size, bad, 0
+
+    def extents(self, *, offset, length):
+        self.count += 1
+        if offset + length > self.bad:
+            raise OSError(errno.EIO, "it cannot be told")
+        return self.disk.extents(offset=offset, length=length)
+
+
+@pytest.mark.parametrize("step", [512, MB, 3 * MB // 2, 40 * MB])
+def test_states_of_any_ranges(step):
+    present = {0, 1, 7, 8, 9, 30, 39}
+    want = bytes(0 if block in present else 3 for block in range(40) for _ in range(2048))  # of each sector
+    with vhdxreader.open(dynamic(40 * MB, {block: full() for block in present}).open()) as disk:
+        allocation, found = Allocation(Asked(disk, 1 << 60)), []
+        for offset in range(0, disk.size, step):
+            for length, state in allocation.states(offset, min(step, disk.size - offset), 4096):
+                found.append(bytes([state]) * (length // 512))
+        assert b"".join(found) == want
+        assert allocation.states(MB, 20 * MB, 2) == [(MB, 0), (5 * MB, 3)]
+        assert allocation.states(3 * MB, MB, 1) == [(MB, 3)]
+        assert allocation.states(0, 3 * MB, 4096) == [(2 * MB, 0), (MB, 3)]  # what was told last lies behind it
+
+
+def test_one_look_at_the_bat_answers_many_requests():
+    with vhdxreader.open(dynamic(8 * TB, {0: full()}).open()) as disk:
+        asked = Asked(disk, 1 << 60)
+        allocation = Allocation(asked)
+        step = 128 * MB
+        for offset in range(0, 200 << 30, step):
+            assert sum(length for length, _ in allocation.states(offset, step, 4096)) == step
+        assert asked.count <= 4  # of 1600
+
+
+def test_a_failure_ahead_is_none_of_what_is_asked():
+    with vhdxreader.open(dynamic(8 * TB, {0: full()}).open()) as disk:
+        allocation = Allocation(Asked(disk, bad=4 << 30))
+        assert allocation.states(0, 2 << 30, 4096) == [(MB, 0), ((2 << 30) - MB, 3)]
+        with pytest.raises(OSError, match="cannot be told"):
+            allocation.states(3 << 30, 2 << 30, 4096)

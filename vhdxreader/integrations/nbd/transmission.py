@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import struct
 import threading
-from collections.abc import Iterator
 
 from . import protocol as nbd
+from .allocation import Allocation
 from .client import Client
 from .export import Export
 from .handshake import Agreed
-from .protocol import Chunk, Command, CommandFlag, Error, ProtocolError, State
+from .protocol import Chunk, Command, CommandFlag, Error, ProtocolError
 
 _log = logging.getLogger("vhdxreader.nbd")
 
@@ -25,7 +25,6 @@ _REQUEST_SECONDS = 30  # for the rest of a request that has begun, and for each 
 _REPLY_SECONDS = 60  # for taking a long reply
 _LONG_REPLIES = threading.BoundedSemaphore(4)
 _MAX_EXTENTS = 4096  # of one reply
-_MAX_EXTENT = 1 << 31  # bytes: it must fit in 32 bits
 
 
 class Transmission:
@@ -38,6 +37,7 @@ class Transmission:
         self._client = client
         self._export = export
         self._agreed = agreed
+        self._allocation = Allocation(export)
         self._buffer = memoryview(bytearray(_PIECE))
 
     def run(self) -> None:
@@ -124,7 +124,7 @@ class Transmission:
     def _block_status(self, flags: int, cookie: int, offset: int, length: int) -> None:
         most = 1 if flags & CommandFlag.REQ_ONE else _MAX_EXTENTS
         try:
-            extents = list(_states(self._export, offset, length, most))
+            extents = self._allocation.states(offset, length, most)
         except OSError as error:
             self._failed(cookie, offset, length, error)
             return
@@ -153,23 +153,3 @@ class Transmission:
     def _in_time(self, size: int) -> bytes:
         with self._client.within(_REQUEST_SECONDS):
             return self._client.read(size)
-
-
-def _states(export: Export, offset: int, length: int, most: int) -> Iterator[tuple[int, int]]:
-    """At most so many extents from `offset` on: length and `base:allocation` state; neighbours alike are one."""
-    size, state = 0, -1
-    for extent in export.extents(offset=offset, length=length):
-        found = State.HOLE | State.ZERO if extent.zero else 0
-        rest = extent.length
-        while rest:
-            if found != state or size == _MAX_EXTENT:
-                if size:
-                    yield size, state
-                    most -= 1
-                    if not most:
-                        return
-                size, state = 0, int(found)
-            step = min(rest, _MAX_EXTENT - size)
-            size += step
-            rest -= step
-    yield size, state
