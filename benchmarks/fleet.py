@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from fleet_images import STUB, build_fleet, kill_or_survey
+from fleet_images import STUB, build_fleet, kill_or_survey, local_cluster, plain_loop
 from ranged_server import RangedServer, ranged_server
 
 import vhdxreader
@@ -23,8 +23,12 @@ from vhdxreader.integrations.dask import dask_cluster
 from vhdxreader.tools import survey_pool
 
 TASK = vhdxreader.SurveyTask(check=True)
-REMOTE = 100  # images, by HTTP
-SLOW, SLOWER = 0.005, 0.105  # seconds a request
+SLOW, SLOWER = 0.005, 0.105  # seconds a request, by HTTP
+SOME = 100  # images, with both
+OF_A_FILE = (
+    *("filename", "modified_ns", "inode", "device", "allocated_size", "file_version"),
+    *("seconds", "error", "findings"),
+)
 
 Record = dict[str, Any]
 
@@ -32,22 +36,6 @@ Record = dict[str, Any]
 def in_order(records: Iterable[Record]) -> list[Record]:
     """What must be the same whoever found it."""
     return sorted(({**record, "seconds": None} for record in records), key=lambda record: record["filename"])
-
-
-def plain_loop(paths: Iterable[str], task: vhdxreader.SurveyTask) -> Iterator[tuple[str, Record]]:
-    """One image after another."""
-    for path in paths:
-        yield path, vhdxreader.survey_image(path, task)
-
-
-@contextmanager
-def local_cluster(workers: int = 2, threads: int = 1) -> Iterator[str]:
-    """The address of a cluster of processes on this machine."""
-    from distributed import LocalCluster
-
-    quiet = {"dashboard_address": None, "worker_dashboard_address": None, "silence_logs": "CRITICAL"}
-    with LocalCluster(n_workers=workers, threads_per_worker=threads, processes=True, **quiet) as cluster:
-        yield cluster.scheduler_address
 
 
 def timed(name: str, folder: Path, **how: Any) -> list[Record]:
@@ -109,49 +97,47 @@ def check_killed(name: str, records: list[Record], stub: Path, expected: list[Re
 
 def by_http(folder: Path) -> None:
     """Requests, rounds of them, bytes and processor time an image, from a local server that is slow."""
-    paths = sorted(folder.rglob("*.*vhdx"))[:REMOTE]
-    local = {path.relative_to(folder).as_posix(): vhdxreader.survey_image(str(path), TASK) for path in paths}
     with ranged_server() as server:
-        urls = {server.put(f"/{name}", (folder / name).read_bytes()): name for name in local}
-        seconds = {}
-        for delay in (SLOW, SLOWER):
-            server.delay = delay
-            server.requests.clear()
-            before = time.process_time(), time.monotonic()
-            records = dict(plain_loop(urls, TASK))
-            cpu, seconds[delay] = time.process_time() - before[0], time.monotonic() - before[1]
-            check_remote(records, urls, local)
-            tell(server, delay, len(urls), cpu, seconds[delay])
-    rounds = (seconds[SLOWER] - seconds[SLOW]) / (SLOWER - SLOW) / len(urls)
+        urls = {served(server, folder, path): str(path) for path in sorted(folder.rglob("*.*vhdx"))}
+        some = dict(list(urls.items())[:SOME])
+        surveyed(server, SLOW, urls)
+        rounds = (surveyed(server, SLOWER, some) - surveyed(server, SLOW, some)) / (SLOWER - SLOW) / len(some)
     print(f"one after another, an image waits for {rounds:.2f} requests")
+
+
+def served(server: RangedServer, folder: Path, path: Path) -> str:
+    """The URL of a file; its bytes are not held in memory."""
+    with path.open("rb") as file:
+        return server.put(f"/{path.relative_to(folder).as_posix()}", mmap(file.fileno(), 0, access=ACCESS_READ))
+
+
+def surveyed(server: RangedServer, delay: float, urls: dict[str, str]) -> float:
+    """Survey them, hold the records against those of the files, say what it took, and give back the seconds."""
+    server.delay = delay
+    server.requests.clear()
+    cpu, begin = time.process_time(), time.monotonic()
+    records = dict(plain_loop(urls, TASK))
+    cpu, seconds = time.process_time() - cpu, time.monotonic() - begin
+    tell(server, delay, len(urls), cpu, seconds)
+    for url, record in records.items():
+        check_remote(record, vhdxreader.survey_image(urls[url], TASK))
+    return seconds
 
 
 def tell(server: RangedServer, delay: float, count: int, cpu: float, seconds: float) -> None:
     """Say what a survey by HTTP took."""
     print(
-        f"by HTTP, {delay * 1000:g} ms a request: {len(server.requests) / count:.2f} requests,"
+        f"by HTTP, {count} images, {delay * 1000:g} ms a request: {len(server.requests) / count:.2f} requests,"
         f" {server.byte_count / count / 2**20:.2f} MiB, {cpu / count * 1000:.1f} ms of processor (server and client),"
         f" {count / seconds:.1f} images/s"
     )
 
 
-def check_remote(records: dict[str, Record], urls: dict[str, str], local: dict[str, Record]) -> None:
-    """The same records, but for what a file system says."""
-    own = (
-        "filename",
-        "modified_ns",
-        "inode",
-        "device",
-        "allocated_size",
-        "file_version",
-        "seconds",
-        "error",
-        "findings",
-    )
-    for url, record in records.items():
-        here = local[urls[url]]
-        assert {**record, **dict.fromkeys(own)} == {**here, **dict.fromkeys(own)}, (record, here)
-        assert (record["error"] is None) == (here["error"] is None)
+def check_remote(record: Record, local: Record) -> None:
+    """The same record, but for what a file system says."""
+    own = dict.fromkeys(OF_A_FILE)
+    assert {**record, **own} == {**local, **own}, (record, local)
+    assert (record["error"] is None) == (local["error"] is None)
 
 
 def main() -> None:

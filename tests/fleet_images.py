@@ -1,6 +1,6 @@
 """A folder of many images as fleets have them: chains of 1 to 8, of which some are bad, dirty, orphaned or doubled.
 
-Also what has an image kill the process that looks at it.
+Also what has an image kill the process that looks at it, and a cluster of such processes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import os
 import shutil
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count, cycle, islice
 from pathlib import Path
+from typing import Any
 
 from builder import KB, MB, Image, Junk, differencing, dirty, dynamic, full, hide
 
@@ -59,6 +61,28 @@ def kill_or_survey(path: str, task: vhdxreader.SurveyTask) -> dict[str, object]:
     if os.path.getsize(path) == len(STUB):
         os.kill(os.getpid(), signal.SIGKILL)
     return vhdxreader.survey_image(path, task)
+
+
+def plain_loop(paths: Iterable[str], task: vhdxreader.SurveyTask) -> Iterator[tuple[str, dict[str, Any]]]:
+    """One image after another, in this process."""
+    for path in paths:
+        yield path, vhdxreader.survey_image(path, task)
+
+
+@contextmanager
+def local_cluster(workers: int = 2, threads: int = 1) -> Iterator[str]:
+    """The address of a Dask cluster of processes on this machine, which replaces workers that die: a `LocalCluster`
+    otherwise drops one for ever that is not there 15 s after it died, be it new or dead once more."""
+    import dask
+    from distributed import LocalCluster
+
+    keeps = {"distributed.deploy.lost-worker-timeout": "1h", "distributed.scheduler.allowed-failures": 1}
+    quiet = {"dashboard_address": None, "worker_dashboard_address": None, "silence_logs": "CRITICAL"}
+    with (
+        dask.config.set(keeps),
+        LocalCluster(n_workers=workers, threads_per_worker=threads, processes=True, **quiet) as cluster,
+    ):
+        yield cluster.scheduler_address
 
 
 def _name(depth: int) -> str:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 from builder import MB, differencing, dynamic, full
-from fleet_images import STUB, build_fleet, kill_or_survey
+from fleet_images import STUB, build_fleet, kill_or_survey, local_cluster, plain_loop
 from grammar_tools import ROOT, need
 from ranged_server import ranged_server
 
@@ -26,11 +26,6 @@ BASE = dynamic(4 * MB, {0: full(), 3: full()}, name="fleet base", disk_id=DISK)
 ONE = differencing(4 * MB, {1: full(), 3: full()}, parent=BASE, parent_path="base.vhdx", name="fleet one", disk_id=DISK)
 TWO = differencing(4 * MB, {3: full()}, parent=ONE, parent_path="one.avhdx", name="fleet two", disk_id=DISK)
 LOST = differencing(4 * MB, {}, parent=dynamic(4 * MB, name="gone"), parent_path="gone.vhdx", name="lost", disk_id=DISK)
-
-
-def plain_loop(paths, task):
-    for path in paths:
-        yield path, vhdxreader.survey_image(path, task)
 
 
 def surveyed(*paths, **how):
@@ -113,6 +108,7 @@ def test_the_page(farm, tmp_path, capsys):
     assert "its parent is missing: <bdi>gone.vhdx</bdi>" in text
     given = sum(size for path in (farm / "b").iterdir() if (size := path.stat().st_size)) // MB
     assert f"{given - 2} MiB to {given} MiB" in text
+    assert 'row">&nbsp;&nbsp;&nbsp;└─ ' in text
     assert run(arguments) == 1
     assert "--force" in capsys.readouterr().err
     many = [ForestMember(f"/{n}.avhdx", problem="x" * 10_000, data_write_guid=DISK) for n in range(10_000)]
@@ -197,11 +193,8 @@ def fleet(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     need(find_spec("distributed"), "distributed")
-    from distributed import LocalCluster
-
-    quiet = {"dashboard_address": None, "worker_dashboard_address": None, "silence_logs": "CRITICAL"}
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **quiet) as found:
-        yield found.scheduler_address
+    with local_cluster() as address:
+        yield address
 
 
 def test_processes_give_the_same(fleet):

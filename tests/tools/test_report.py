@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from builder import KB, MB, TB, Locator, differencing, dynamic, full, partial, reserved, zeroed
+from fleet_images import plain_loop
 from grammar_tools import need, node
 
 import vhdxreader
@@ -182,6 +183,10 @@ def test_it_replaces_nothing_that_it_should_not(tmp_path, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["base.vhdx", "child.vhdx", "out.html"]
 
 
+OF_AN_IMAGE = ("Findings", "Facts", "How this was made")  # what is read, and where Tab leads to
+OF_A_FLEET = ("Problems", "Facts", "Forest")
+
+
 @pytest.mark.slow
 def test_in_a_browser(tmp_path):
     """Nobody is kept out by colour, width, or the want of a mouse; and the page asks for nothing elsewhere."""
@@ -196,17 +201,24 @@ def test_in_a_browser(tmp_path):
     pages = []
     for image in images:
         write_report(image, tmp_path / f"{image.stem}.html")
-        pages.append({"file": str(tmp_path / f"{image.stem}.html"), "pictures": os.environ.get("REPORT_PICTURES")})
-    results = json.loads(node(BROWSER / "look.js", str(chromium), stdin=json.dumps({"pages": pages})))
-    for result in results:
+        pages.append(tmp_path / f"{image.stem}.html")
+    records = vhdxreader.survey([tmp_path], vhdxreader.SurveyTask(check=True), run=plain_loop)
+    fleet = vhdxreader.examine_fleet(vhdxreader.forest_of(records))
+    vhdxreader.write_fleet_report(fleet, tmp_path / "fleet.html")
+    pages.append(tmp_path / "fleet.html")
+    pictures = os.environ.get("REPORT_PICTURES")
+    asked = {"pages": [{"file": str(page), "pictures": pictures} for page in pages]}
+    results = json.loads(node(BROWSER / "look.js", str(chromium), stdin=json.dumps(asked)))
+    for result, (heading, *linked) in zip(results, (OF_AN_IMAGE, OF_AN_IMAGE, OF_A_FLEET), strict=True):
         for way in result["ways"]:
             assert way["violations"] == [], way["way"]
             assert way["overflow"] <= 0, way["way"]
             assert way["asked"] == []
-            assert "Findings" in way["text"]
+            assert heading in way["text"]
+            assert "\\x" not in way["text"]
         assert result["refused"] == []  # by the page's own policy
         assert result["styled"]
         stops = result["stops"]
         assert stops[0] == "Skip to the content"
-        assert {"Facts", "Findings", "How this was made"} <= set(stops)
+        assert {heading, *linked} <= set(stops)
         assert len(stops) < 40

@@ -94,8 +94,8 @@ def _gain(merges: Sequence[Merge]) -> dict[str, int]:
     return {"count": len(known), **sizes}
 
 
-def _lines(forest: Forest) -> Iterator[tuple[str, ForestNode]]:
-    """Each image with what is drawn before its name."""
+def _lines(forest: Forest) -> Iterator[tuple[int, ForestNode]]:
+    """Each image with how deep it is drawn."""
     for root in forest.roots():
         for depth, node in forest.walk(root):
-            yield "\N{NO-BREAK SPACE}" * 3 * min(depth - 1, _MOST_DEPTH) + ("└─ " if depth else ""), node
+            yield min(depth, _MOST_DEPTH), node
