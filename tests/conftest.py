@@ -43,9 +43,11 @@ def pytest_addoption(parser):
 
 
 def pytest_configure():
-    """A shell's job in the background ignores Ctrl-C, and so would what the tests start and interrupt."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell's job in the background ignores Ctrl-C, one of nohup a hang-up, and so would what the tests start."""
+    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.hookimpl(hookwrapper=True)
