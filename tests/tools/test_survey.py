@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from builder import MB, differencing, dirty, dynamic, full, hide
+from fleet_images import plain_loop
 from running import running
 
 import vhdxreader
@@ -198,6 +199,34 @@ def test_an_image_that_takes_too_long_is_a_record(farm, monkeypatch):
     record = vhdxreader.survey_image(str(farm / "base.vhdx"), SurveyTask(seconds=0.05))
     assert record["error"]["message"] == "it took longer than 0.05 s"
     assert record["file_size"] == (farm / "base.vhdx").stat().st_size
+
+
+CHANGES = {
+    "grown": lambda path: os.truncate(path, path.stat().st_size + MB),
+    "cut": lambda path: os.truncate(path, MB),
+    "replaced": lambda path: os.replace(path.with_name("child.avhdx"), path),
+    "removed": os.remove,
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open stays there")
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_image_that_changes_meanwhile_is_a_record_that_says_so(farm, monkeypatch, change):
+    path, looked = farm / "base.vhdx", survey_record.member_of
+
+    def member_of(source, name):
+        member = looked(source, name)
+        CHANGES[change](path)
+        return member
+
+    monkeypatch.setattr(survey_record, "member_of", member_of)
+    record = vhdxreader.survey_image(str(path), SurveyTask(check=True))
+    assert record["error"]["rule"] == "file.changed"
+    assert "was changed while it was read" in record["error"]["message"]
+    assert record["filename"] == str(path)
+    known = {record["filename"]: vhdxreader.stamp_of(record)}
+    if path.exists():  # and is read again
+        assert list(vhdxreader.survey([path], known=known, run=plain_loop))
 
 
 def test_an_image_that_vanishes_is_a_record(farm):

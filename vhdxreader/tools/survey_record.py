@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..disk.opening import open as open_disk
 from ..errors import Finding, VhdxError, problem_to_dict
 from ..files.opening import is_url, open_source, without_secrets
 from ..files.source import Source
+from ..format.stamp import changed_error
 from ..plain_values import plain
 from .check import KEPT_FINDINGS, check
 from .digests import hash_disk
@@ -51,7 +52,7 @@ def survey_image(path: str, task: SurveyTask = SurveyTask()) -> dict[str, Any]: 
     try:
         with time_limit(task.seconds):
             record |= _file_facts(path)  # also of a file that cannot be opened
-            with open_source(path) as source:
+            with open_source(path) as source, _unchanged(source, path):
                 record |= _status_facts(source.status())
                 record |= _facts(source, path, task)
     except (VhdxError, OSError, ValueError) as error:
@@ -87,6 +88,28 @@ def stamp_now(path: str) -> tuple[Any, ...]:
             return stamp_of({"file_size": source.size, "file_version": source.version})
     except OSError:
         return stamp_of({})
+
+
+@contextmanager
+def _unchanged(source: Source, path: str) -> Iterator[None]:
+    """`ImageChangedError` where a file was written to, replaced or removed meanwhile, also instead of what was found to
+    be wrong with it. Of a remote one, its source says so."""
+    before = stamp_of(_status_facts(source.status()))
+    try:
+        yield
+    except VhdxError as error:
+        if _file_stamp(path) != before:
+            raise changed_error(without_secrets(path)) from error
+        raise
+    if _file_stamp(path) != before:
+        raise changed_error(without_secrets(path))
+
+
+def _file_stamp(path: str) -> tuple[Any, ...] | None:
+    try:
+        return stamp_of(_file_facts(path))
+    except OSError:
+        return None
 
 
 def _file_facts(path: str) -> dict[str, Any]:
