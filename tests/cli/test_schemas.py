@@ -163,6 +163,19 @@ def test_compare_and_tree(saved: dict[str, Path], capsys: pytest.CaptureFixture[
     assert held(out) == answer
 
 
+@pytest.mark.parametrize("image", ["child", "fixed_4k", "no header"])
+def test_report(image: str, saved: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    target = tmp_path / "page.html"
+    code, out, err = asked(capsys, "report", "--json", saved[image], target)
+    answer = held(out)
+    assert (code, answer["error"], err) == (0, None, "")
+    assert (answer["filename"], answer["target"]) == (str(saved[image]), str(target))
+    assert target.read_text(encoding="utf-8").startswith("<!")
+    code, out, _ = asked(capsys, "report", "--json", saved[image], target)
+    assert (code, held(out)["error"]["filename"]) == (1, str(target))
+
+
 def test_survey(saved: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = asked(capsys, "survey", "--check", "-j", "1", saved["child"].parent)
     records = [held(line) for line in out.splitlines()]

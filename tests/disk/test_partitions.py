@@ -9,7 +9,7 @@ import uuid
 import zlib
 
 import pytest
-from builder import MB, dynamic, full
+from builder import MB, dynamic, full, reserved
 
 import vhdxreader
 from vhdxreader.disk.partitions import read_partitions
@@ -108,9 +108,11 @@ def gpt(entries: dict[int, tuple[int, int]], sector: int = 512, size: int = SIZE
 
 
 def header(own: int, other: int, at: int, crc: int, count: int = 128, entry_size: int = 128) -> bytes:
+    usable = max(max(own, other) - 34, 0)
+
     def pack(checksum: int) -> bytes:
         return struct.pack(
-            "<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, checksum, 0, own, other, 34, 100, bytes(16), at, count,
+            "<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, checksum, 0, own, other, 34, usable, bytes(16), at, count,
             entry_size, crc,
         )  # fmt: skip
 
@@ -141,6 +143,52 @@ def test_a_broken_primary_gives_way_to_its_backup(at):
     found = table(disk)
     assert [(p.disk_offset, p.length) for p in found.partitions] == [(51200, 51200)]
     assert rules(found) == ["partitions.gpt_primary"]
+
+
+@pytest.mark.parametrize("at", [-512, -512 + 32, -512 - 128 * 128])
+def test_a_broken_backup_is_told_of(at):
+    disk = gpt({1: (100, 199)})
+    disk[at] ^= 0xFF
+    found = table(disk)
+    assert [(p.disk_offset, p.length) for p in found.partitions] == [(51200, 51200)]
+    assert rules(found) == ["partitions.gpt_backup"]
+    assert "the GPT itself" in found.findings[0].means
+
+
+def test_a_backup_that_says_something_else():
+    disk, other = gpt({1: (100, 199)}), gpt({1: (100, 299)})
+    disk[-33 * 512 :] = other[-33 * 512 :]
+    found = table(disk)
+    assert [p.length for p in found.partitions] == [51200]
+    assert rules(found) == ["partitions.gpt_backup"]
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_the_backup_of_a_grown_disk_is_not_at_its_end(sector):
+    found = table(gpt({1: (100, 199)}, sector) + bytes(MB), sector)
+    assert (len(found.partitions), rules(found)) == (1, ["partitions.gpt_not_at_end"])
+
+
+def test_a_disk_cut_short_has_no_backup():
+    found = table(gpt({1: (100, 199)})[:-MB])
+    assert (len(found.partitions), rules(found)) == (1, ["partitions.gpt_backup"])
+
+
+@pytest.mark.parametrize(("first", "last"), [(2, 33), (33, 40), (200, SIZE // 512 - 34), (1, 1)])
+def test_a_partition_among_the_sectors_of_the_gpt_is_told_of(first, last):
+    assert rules(table(gpt({1: (first, last)}))) == ["partitions.not_usable"]
+
+
+def test_the_first_and_the_last_usable_sector_are_usable():
+    assert rules(table(gpt({1: (34, 34), 2: (SIZE // 512 - 35, SIZE // 512 - 35)}))) == []
+
+
+def test_a_backup_in_a_lost_block_is_a_finding(tmp_path):
+    disk = gpt({1: (100, 199)}, size=4 * MB)
+    path = dynamic(4 * MB, {0: full({0: bytes(disk[:MB])}), 3: reserved(5)}).save(tmp_path / "disk.vhdx")
+    with vhdxreader.open(path) as opened:
+        found = opened.partitions()
+    assert (len(found.partitions), rules(found)) == (1, ["partitions.unreadable", "partitions.gpt_backup"])
 
 
 def test_both_broken():

@@ -14,8 +14,9 @@ from uuid import UUID
 from zlib import crc32
 
 from .. import spec
-from ..errors import Finding, Severity
+from ..errors import CorruptImageError, Finding, Severity
 from ..plain_values import plain
+from .gpt_header import GptHeader, read_gpt_header
 from .partition_types import gpt_type_name, mbr_type_name
 from .volumes import find_volume, is_boot_sector
 
@@ -28,12 +29,11 @@ _PROTECTIVE = 0xEE
 _FIRST_LOGICAL = 5
 _MAX_LOGICAL = 256  # a chain of them can be a loop
 
-_GPT_HEADER = struct.Struct("<8s4xII4xQ24x16sQIII")  # UEFI 5.3.2: what is needed of it
-_GPT_SIGNATURE = b"EFI PART"
 _GPT_ENTRY = struct.Struct("<16s16sQQQ72s")  # UEFI 5.3.3
 _MAX_GPT_ENTRIES = spec.MB  # bytes; 16 KiB is usual
 _MAX_IDENTIFIED = 256  # partitions whose volume is looked at: each is a read
 
+_BACKUP_MEANS = "The partitions shown are those of the GPT itself, which is valid."
 _MEANS = "The partitions shown may not be those that the disk's owner made."
 
 
@@ -113,8 +113,8 @@ def read_partitions(pread: Pread, size: int, sector_size: int) -> PartitionTable
     """The partition table of a disk of `size` bytes with logical sectors of 512 or 4096.
 
     A valid GPT, else its backup with a WARNING, wins over an MBR that protects it; a table made for the other sector
-    size is found, too. What reaches past the disk's end is clipped to it, with a WARNING; partitions that
-    overlap have one, too. Raises what a read raises.
+    size is found, too. What reaches past the disk's end is clipped to it, with a WARNING; partitions that overlap or
+    lie among the GPT's own sectors, and a backup that is not as it should be, have one, too. Raises what a read raises.
     """
     return _Reading(pread, size, sector_size).table()
 
@@ -223,9 +223,7 @@ class _Reading:
         return None
 
     def _gpt_at(self, offset: int, sector_size: int) -> PartitionTable | None:
-        if not 0 < offset <= self._size - sector_size:
-            return None
-        header = _gpt_header(self._read(sector_size, offset), offset // sector_size)
+        header = self._gpt_header(offset, sector_size)
         if header is None:
             return None
         entries = self._gpt_entries(header, sector_size)
@@ -233,14 +231,33 @@ class _Reading:
             return None
         if offset != sector_size:
             self._warn("partitions.gpt_primary", "the primary GPT is not valid; its backup is used", sector_size)
+        else:
+            self._check_backup(header, sector_size)
         if sector_size != self._sector_size:
             self._warn("partitions.sector_size", f"the GPT is made for sectors of {sector_size} bytes", offset)
-        partitions = self._gpt_partitions(entries, header.entry_size, sector_size)
+        partitions = self._gpt_partitions(entries, header, sector_size)
         return PartitionTable(
             "gpt", sector_size, self._identified(partitions), guid=header.guid, findings=tuple(self._findings)
         )
 
-    def _gpt_entries(self, header: _GptHeader, sector_size: int) -> bytes:
+    def _gpt_header(self, offset: int, sector_size: int) -> GptHeader | None:
+        if not 0 < offset <= self._size - sector_size:
+            return None
+        return read_gpt_header(self._read(sector_size, offset), offset // sector_size)
+
+    def _check_backup(self, header: GptHeader, sector_size: int) -> None:
+        """Of a valid GPT: the backup that it names is valid, says the same, and is the last sector [UEFI 5.3.2]."""
+        offset = header.alternate * sector_size
+        backup = self._gpt_header(offset, sector_size)
+        if backup is None or not self._gpt_entries(backup, sector_size):
+            self._warn("partitions.gpt_backup", "the backup of the GPT is not valid", offset, _BACKUP_MEANS)
+        elif not backup.says_the_same(header):
+            self._warn("partitions.gpt_backup", "the backup of the GPT does not say the same", offset, _BACKUP_MEANS)
+        elif header.alternate != self._size // sector_size - 1:
+            message = "the backup of the GPT is not in the last sector, as where a disk was grown"
+            self._warn("partitions.gpt_not_at_end", message, offset, _BACKUP_MEANS)
+
+    def _gpt_entries(self, header: GptHeader, sector_size: int) -> bytes:
         """The entries; empty where they are not what the header says, or too many."""
         length = header.entry_count * header.entry_size
         start = header.entries * sector_size
@@ -249,8 +266,8 @@ class _Reading:
         entries = self._read(length, start)
         return entries if crc32(entries) == header.entries_checksum else b""
 
-    def _gpt_partitions(self, entries: bytes, entry_size: int, sector_size: int) -> Iterator[Partition]:
-        for number, at in enumerate(range(0, len(entries), entry_size), 1):
+    def _gpt_partitions(self, entries: bytes, header: GptHeader, sector_size: int) -> Iterator[Partition]:
+        for number, at in enumerate(range(0, len(entries), header.entry_size), 1):
             kind, own, first, last, _, name = _GPT_ENTRY.unpack_from(entries, at)
             if not any(kind):
                 continue
@@ -266,8 +283,18 @@ class _Reading:
                     name=name.decode("utf-16-le", "surrogatepass").partition("\0")[0],
                 )
             )
-            if found is not None:
-                yield found
+            if found is None:
+                continue
+            if found.disk_offset + found.length == (last + 1) * sector_size:  # else that was told of
+                self._check_usable(number, first, last, header, sector_size)
+            yield found
+
+    def _check_usable(self, number: int, first: int, last: int, header: GptHeader, sector_size: int) -> None:
+        """A partition lies in the usable sectors [UEFI 5.3.3]: others hold the GPT itself."""
+        if first < header.first_usable or last > header.last_usable:
+            usable = f"sectors {header.first_usable:#x} to {header.last_usable:#x}"
+            message = f"partition {number}, sectors {first:#x} to {last:#x}, is not in those that are usable, {usable}"
+            self._warn("partitions.not_usable", message, first * sector_size)
 
     def _placed(self, partition: Partition) -> Partition | None:
         """The partition as far as it lies in the disk; None where none of it does."""
@@ -305,37 +332,13 @@ class _Reading:
         """What lies there; nothing where it cannot be read, so that a backup is looked for."""
         try:
             return self._pread(size, offset)
-        except OSError as error:
+        except (OSError, CorruptImageError) as error:
             self._warn("partitions.unreadable", f"{size} bytes cannot be read: {error}", offset)
             return b""
 
-    def _warn(self, rule: str, message: str, disk_offset: int) -> None:
-        self._findings.append(
-            Finding(rule, Severity.WARNING, f"{message} (disk offset {disk_offset:#x})", None, "", _MEANS)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _GptHeader:
-    guid: UUID
-    entries: int  # the sector they begin at
-    entry_count: int
-    entry_size: int
-    entries_checksum: int
-
-
-def _gpt_header(sector: bytes, number: int) -> _GptHeader | None:
-    """The header in a sector, if it is valid [UEFI 5.3.2]: signature, checksum and its own place."""
-    if not sector.startswith(_GPT_SIGNATURE):
-        return None
-    _, size, checksum, own, guid, entries, count, entry_size, entries_checksum = _GPT_HEADER.unpack_from(sector)
-    if not _GPT_HEADER.size <= size <= len(sector) or own != number:
-        return None
-    if crc32(sector[:16] + bytes(4) + sector[20:size]) != checksum:
-        return None
-    if entry_size < _GPT_ENTRY.size or entry_size & entry_size - 1:
-        return None
-    return _GptHeader(UUID(bytes_le=guid), entries, count, entry_size, entries_checksum)
+    def _warn(self, rule: str, message: str, disk_offset: int, means: str = _MEANS) -> None:
+        message = f"{message} (disk offset {disk_offset:#x})"
+        self._findings.append(Finding(rule, Severity.WARNING, message, None, "", means))
 
 
 def _entries(sector: bytes) -> Iterator[tuple[int, int, int, int]]:
