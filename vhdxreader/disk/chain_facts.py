@@ -19,7 +19,7 @@ def chain_to_dict(chain: Chain) -> dict[str, Any]:
     return {
         "images": [member_to_dict(depth, image) for depth, image in enumerate((*chain.opened, *chain.borrowed))],
         "tried": [
-            {"key": tried.key, "filename": plain(tried.place), "message": plain(tried.reason)}
+            {"key": tried.key, "filename": plain(tried.filename), "message": plain(tried.message)}
             for tried in getattr(chain.error, "tried", ())
         ],
         "problem": plain(chain.error),
