@@ -1,6 +1,6 @@
 """A fleet of images surveyed in every way there is: the same records each time, and how long each takes beside a loop.
 
-.venv/bin/python benchmarks/fleet.py [IMAGES]        # needs the extra `fleet`; the tables of docs/fleets.md
+.venv/bin/python benchmarks/fleet.py [IMAGES]        # needs the extra `fleet`; the table of docs/fleets.md
 """
 
 from __future__ import annotations
