@@ -100,6 +100,7 @@ bench: setup  ## speed beside a raw file and the readers that are installed: see
 
 limits: setup  ## time and memory for files made to be expensive, beside the bounds of SECURITY.md
 	$(BIN)/python benchmarks/limits.py
+	$(BIN)/python benchmarks/read_limits.py
 	$(BIN)/python benchmarks/log_replay.py
 
 clean:  ## remove everything that was made

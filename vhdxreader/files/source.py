@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .descriptor_source import DescriptorSource
 
 _ZEROS = memoryview(bytes(1 << 20))
-_STEP = 1 << 22  # of what is filled at once
+_STEP = 1 << 21  # of what is filled at once
 _REMOTE_STEP = 1 << 25  # four requests at once
 
 # What a system reports of a bad place of the medium, and of one whose checksum is wrong.

@@ -134,12 +134,14 @@ class BlockWalk:
         self.used = self._space.either(self._trimmed)
 
     def _page(self, first: int, words: array[int], buffer: memoryview | None) -> None:
-        i = 0
-        while i < len(words):
+        done = 0
+        for i, word in enumerate(words):
+            if i < done or not (word or first + i == self._awaited):
+                continue
             run = self._sound_run(first + i, words, i) if buffer is None else 0
-            if not run and (words[i] or first + i == self._awaited):
-                self._entry(first + i, words[i], buffer)
-            i += run or 1
+            if not run:
+                self._entry(first + i, word, buffer)
+            done = i + run
 
     def _sound_run(self, index: int, words: array[int], i: int) -> int:
         """How many fully present blocks follow each other from here on in the file, too, with nothing to be said of any

@@ -84,7 +84,8 @@ def _blocks_around(address_map: AddressMap, start: int) -> tuple[int, int, bool]
         if not joined(words) & repeated(_HAS_SPACE, len(words)):
             continue
         del words[-(first + 1) % step :: step]  # the sector bitmap entries
-        places = [word & spec.FILE_OFFSET_MASK for word in words if word & spec.STATE_MASK >= _FULLY_PRESENT]
+        with_state = filter(None, words)  # a tenth of the time, where few have one
+        places = [word & spec.FILE_OFFSET_MASK for word in with_state if word & spec.STATE_MASK >= _FULLY_PRESENT]
         before += sum(place + size <= start for place in places)
         behind += sum(place >= start for place in places)
         cut += sum(place < start < place + size for place in places)
