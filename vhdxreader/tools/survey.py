@@ -50,8 +50,8 @@ def survey(
     they are done.
 
     `jobs` processes work at once, as many as there are processors unless said otherwise; memory grows with them, and by
-    a path for each image. They import the program that asks anew, so that it needs `if __name__ == "__main__":`, as with
-    all of `multiprocessing`. `run` has them done elsewhere, as by `integrations.dask.dask_cluster`. Images whose stamp
+    a path for each image. They import the program that asks anew: as with all of `multiprocessing`, it needs `if
+    __name__ == "__main__":`. `run` has them done elsewhere, as by `integrations.dask.dask_cluster`. Images whose stamp
     (`stamp_of` a record) is in `known`, by the record's filename, are left out. A bad image, one that is gone, not for
     this user, takes too long or kills its process gives a record with an `error`, and so does a folder below one that
     was named that cannot be listed. `progress` is called after each. Raises `OSError` for a path that is not there.
