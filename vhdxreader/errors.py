@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .plain_values import plain
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Severity(IntEnum):
@@ -146,6 +148,16 @@ class ParentPermissionError(ParentError, PermissionError):
 
 class ParentMismatchError(ParentError):
     """A parent was found, but it is not the one the child was made from."""
+
+
+def untraced(error: E, outer: BaseException | None) -> E:
+    """The error without tracebacks, to be kept: their frames have what was open, and whoever keeps it. Those of
+    `outer`, in whose handling it was raised, stay."""
+    each: BaseException | None = error
+    while each is not None and each is not outer:
+        each.__traceback__ = None
+        each = each.__context__
+    return error
 
 
 def _rebuild(kind: type[VhdxError], message: str, state: dict[str, Any]) -> VhdxError:

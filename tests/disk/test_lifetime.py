@@ -310,3 +310,37 @@ def views():
         with contextlib.suppress(ValueError):  # released
             found.append(type(view.obj).__name__ == "_BytesIOBuffer")
     return sum(found)
+
+
+# ---- garbage
+
+
+def raw(path: str) -> io.FileIO:
+    return io.FileIO(path)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no /proc")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda path: vhdxreader.open(path, errors="zero").close(),
+        lambda path: vhdxreader.open_chain(path).close(),
+        lambda path: vhdxreader.check(path),
+        lambda path: vhdxreader.open(raw(path)),
+        lambda path: vhdxreader.open(path, parent=os.path.dirname(path) + "/gone"),
+    ],
+    ids=["salvage", "chain", "check", "file object", "given"],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of files that are dropped unclosed
+def test_a_missing_parent_keeps_no_descriptor_until_garbage_is_collected(use, tmp_path):
+    path = str(CHILD.save(tmp_path / "orphan.avhdx"))
+    gc.collect()
+    before = os.listdir("/proc/self/fd")
+    gc.disable()
+    try:
+        for _ in range(3):
+            with contextlib.suppress(vhdxreader.ParentNotFoundError):
+                use(path)
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ In: a path or file object, and where parents may come from. Out: a `Chain` of op
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, get_args
 
 from .. import spec
-from ..errors import Finding, VhdxError
+from ..errors import Finding, VhdxError, untraced
 from ..files.opening import PathOrFile, open_regular, open_source
 from ..files.source import Source
 from ..format.block_geometry import Geometry
@@ -152,7 +153,7 @@ class _Opener(Generic[M]):
 
     def run(self, file: PathOrFile, given: Sequence[Parent], open_child: Callable[[Source], M]) -> VhdxError | None:
         """Open the child, then its ancestors; why that ended before the chain's end, if it did."""
-        child = self._open_first(file, open_child)
+        outer, child = sys.exception(), self._open_first(file, open_child)
         if child.path is not None and self._policy == "inside":
             self._inside = _beneath(os.path.dirname(os.path.abspath(child.path)))
         try:
@@ -162,7 +163,7 @@ class _Opener(Generic[M]):
             while self._policy is not None and not self.borrowed and self.opened[-1].parent_locator is not None:
                 self._follow(self.opened[-1], None)
         except VhdxError as error:
-            return error
+            return untraced(error, outer)
         return None
 
     def _follow(self, child: M, given: Parent | None) -> None:
@@ -182,13 +183,14 @@ class _Opener(Generic[M]):
 
     def _settle(self, child: M, locator: ParentLocator | None, key: str, given: Parent | None) -> None:
         """Take what the caller gave."""
+        outer = sys.exception()
         try:
             if given is None:
                 raise NotTakenError("nothing was given", found=False)
             file = given if isinstance(given, VirtualDisk) else opened(lambda: open_source(given))
             self._take(child, locator, file, any_linkage=self._ignore_mismatch and key == "parent=")
         except NotTakenError as problem:
-            problems = [(Place(key, _name(given)), problem)]
+            problems = [(Place(key, _name(given)), untraced(problem, outer))]
         else:
             _note_found(child, key)
             return
@@ -204,14 +206,14 @@ class _Opener(Generic[M]):
 
     def _search(self, child: M, locator: ParentLocator, policy: NamedPolicy) -> None:
         """Take the first place of the locator that serves."""
-        problems = []
+        outer, problems = sys.exception(), []
         for place in self._places(child, locator, policy):
             try:
                 if place.reason is not None:
                     raise NotTakenError(place.reason, found=False)
                 self._take(child, locator, self._open_found(child, place))
             except NotTakenError as problem:
-                problems.append((place, problem))
+                problems.append((place, untraced(problem, outer)))
             else:
                 _note_found(child, place.key)
                 if place.other_case:

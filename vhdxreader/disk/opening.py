@@ -99,10 +99,13 @@ def open(
         geometry=geometry,
         ignore_mismatch=ignore_mismatch,
     )
-    if chain.error is not None:
-        if not salvage or chain.error.rule == "parent.unexpected":
-            chain.discard()
+    if chain.error is not None and (not salvage or chain.error.rule == "parent.unexpected"):
+        chain.discard()
+        try:
             raise chain.error
+        finally:
+            del chain  # which has the error, whose traceback has this frame: the caller's file would live on
+    if chain.error is not None:
         _add_missing_parent(chain.opened[-1], chain.error)
     if trimmed:
         show_trimmed(chain.opened, lenient=salvage)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from ..errors import TruncatedImageError, UnreadableError, VhdxError
+from ..errors import TruncatedImageError, UnreadableError, VhdxError, untraced
 from .source import Source, fill_zeros
 
 SECTOR = 512
@@ -104,17 +104,12 @@ def _bad_places(source: Source, view: memoryview, offset: int) -> Iterator[Gap]:
 
 
 def _failure(source: Source, view: memoryview, offset: int) -> VhdxError | None:
-    """What is wrong with these bytes. It may be kept for long: without tracebacks, whose frames have parts of the view
-    and those that called them."""
+    """What is wrong with these bytes. It may be kept for long, and the frames of a traceback have parts of the view."""
     outer = sys.exception()
     try:
         source.read_into(view, offset)
-    except (TruncatedImageError, UnreadableError) as found:
-        error: BaseException | None = found
-        while error is not None and error is not outer:
-            error.__traceback__ = None
-            error = error.__context__
-        return found
+    except (TruncatedImageError, UnreadableError) as error:
+        return untraced(error, outer)
     return None
 
 
