@@ -521,7 +521,7 @@ def test_no_permission_is_no_missing_file(tree, monkeypatch, how):
     PARENT.save(tree / "base.vhdx")
     monkeypatch.chdir(tree)
     monkeypatch.setattr(os, "open", refusing(errno.EACCES))
-    with pytest.raises(ParentPermissionError, match=r"base\.vhdx: Permission denied\)") as caught:
+    with pytest.raises(ParentPermissionError, match=r"base\.vhdx: Permission denied[;)]") as caught:
         vhdxreader.open(path, **how)
     assert isinstance(caught.value, PermissionError)
     assert (caught.value.errno, caught.value.filename) == (errno.EACCES, str(path))

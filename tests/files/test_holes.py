@@ -10,7 +10,8 @@ import pytest
 
 from vhdxreader.files import descriptors
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "SEEK_DATA"), reason="the system does not tell")
+if not hasattr(os, "SEEK_DATA"):
+    pytest.skip("the system does not tell", allow_module_level=True)
 
 KB = 1024
 DATA, END = (256 * KB, 320 * KB), 1024 * KB

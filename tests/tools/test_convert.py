@@ -486,11 +486,12 @@ def write_and_die(command: list[str], number: int, at: int, source: Path, target
 
 
 @ON_LINUX
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"])
 @pytest.mark.parametrize("command", [["convert", "--detect-zeroes"], ["skeleton"]], ids=lambda words: words[0])
 def test_a_signal_at_any_step_leaves_a_whole_file_or_none(
-    tmp_path: Path, image: Path, command: list[str], number: int
+    tmp_path: Path, image: Path, command: list[str], name: str
 ) -> None:
+    number: int = getattr(signal, name)
     target = tmp_path / "disk.raw"
     assert run([*command, str(image), str(target)]) == 0
     whole = target.read_bytes()
