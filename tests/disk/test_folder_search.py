@@ -51,9 +51,10 @@ def test_what_is_not_there_is_not_invented(leaf, tmp_path):
 def test_on_the_command_line(leaf, tmp_path, capsys):
     assert run(["convert", str(leaf), str(tmp_path / "out.raw"), "--search", str(tmp_path / "away")]) == 0
     assert (tmp_path / "out.raw").read_bytes() == LEAF.expected()
-    assert run(["info", str(leaf), "--chain", "--json", "--search", str(tmp_path / "away")]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [image["parent_found_by"] for image in found["chain"]["images"]] == ["search", "search", None]
+    for asked in (["--chain"], []):  # which the folder says, too
+        assert run(["info", str(leaf), "--json", "--search", str(tmp_path / "away"), *asked]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [image["parent_found_by"] for image in found["chain"]["images"]] == ["search", "search", None]
     assert run(["check", str(leaf), "--search", str(tmp_path / "away")]) == 0
     assert run(["cat", str(leaf), "--search", str(tmp_path / "nowhere")]) == 64
 

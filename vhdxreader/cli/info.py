@@ -37,8 +37,9 @@ _KEYS = (
 def command(images: Sequence[str], verbose: bool, blocks: bool, with_chain: bool, **how: Any) -> int:
     """Show what each IMAGE is: type, sizes, state, parent, findings; of several, a line each.
 
-    Parents are looked for only with --chain.
+    Parents are looked for only with --chain, or where --parent or --search says which or where.
     """
+    with_chain = with_chain or bool(how["parent"]) or isinstance(how["parents"], list)
     if not with_chain:
         how |= {"parent": None, "parents": None}
     show = _Show(blocks=blocks, with_chain=with_chain, verbose=verbose, how=how)
