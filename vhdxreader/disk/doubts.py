@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .. import spec
 from ..errors import Finding
 from ..files.overlay import OverlaySource
+from ..files.word_columns import are_zero
 from .address_map import AddressMap, Kind
 from .space_map import SpaceMap
 
@@ -103,7 +104,7 @@ def _find_shared(address_map: AddressMap) -> SpaceMap:
     geometry, file_size = address_map.bat.geometry, address_map.source.size
     taken, shared = SpaceMap(file_size), SpaceMap(file_size)
     for first, words, _ in address_map.bat.pages(geometry.entries):
-        if not any(words):
+        if are_zero(words):
             continue
         for index, word in enumerate(words, first):
             if word & spec.STATE_MASK < _WITH_SPACE:

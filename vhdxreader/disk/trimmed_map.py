@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from .. import spec
 from ..errors import VhdxError
 from ..files.source import Source
+from ..files.word_columns import are_zero
 from ..format.bat import Bat
 from ..format.overlaps import Span
 from ..format.rules import finding
@@ -81,7 +82,7 @@ def _places(bat: Bat) -> Iterator[tuple[int, int, int]]:
     geometry = bat.geometry
     for first in range(0, geometry.entries, _PAGE_ENTRIES):
         words, _ = bat.read(first, min(_PAGE_ENTRIES, geometry.entries - first))
-        if not any(words):
+        if are_zero(words):
             continue
         for index, word in enumerate(words, first):
             is_bitmap = (index + 1) % (geometry.chunk_ratio + 1) == 0

@@ -20,6 +20,11 @@ def joined(words: array[int]) -> int:
     return int.from_bytes(words.tobytes(), sys.byteorder)
 
 
+def are_zero(words: array[int]) -> bool:
+    """Whether all words are 0, without an integer for each."""
+    return words.tobytes() == bytes(_WORD * len(words))
+
+
 def split(column: int, count: int) -> array[int]:
     """The `count` words of a column."""
     return array("Q", column.to_bytes(_WORD * count, sys.byteorder))
