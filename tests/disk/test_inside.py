@@ -126,7 +126,7 @@ def test_links_that_lead_nowhere(folder, target):
     before = len(os.listdir("/dev/fd"))
     for relative in ("self", "self\\base.vhdx", "one\\inside\\base.vhdx"):
         refusal(save_child(folder, relative))
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(os.listdir("/dev/fd")) <= before  # fewer, where others left garbage
 
 
 def test_a_very_long_way_ends(folder):

@@ -341,6 +341,6 @@ def test_a_missing_parent_keeps_no_descriptor_until_garbage_is_collected(use, tm
         for _ in range(3):
             with contextlib.suppress(vhdxreader.ParentNotFoundError):
                 use(path)
-        assert len(os.listdir("/proc/self/fd")) == len(before)
+        assert len(os.listdir("/proc/self/fd")) <= len(before)
     finally:
         gc.enable()
