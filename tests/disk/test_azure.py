@@ -82,7 +82,7 @@ def test_few_requests_and_all_bytes(store, monkeypatch):
 
 def test_a_parent_in_the_same_bucket():
     with vhdxreader.open("az://bucket/children/child.avhdx") as disk:
-        assert disk.images[1].name == "abfs://bucket/images/disk.vhdx"  # as adlfs itself calls it
+        assert disk.images[1].name == "az://bucket/images/disk.vhdx"  # as the child was named, not adlfs's abfs://
         assert disk.read() == CHILD.expected()
 
 
