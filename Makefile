@@ -25,7 +25,7 @@ demo: setup  ## read an image: make demo IMAGE=disk.vhdx, or without it one that
 	@$(BIN)/python examples/demo.py $${KEEP:+--keep "$$KEEP"} $${IMAGE:+"$$IMAGE"}
 
 test: setup  ## the tests
-	$(BIN)/python -m pytest --timeout 600
+	$(BIN)/python -m pytest --timeout 600 --durations 25
 
 wheel: setup
 	@rm -f dist/*.whl && $(BIN)/python -m build --wheel --outdir dist >/dev/null
