@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from builder import KB, MB, Region
+from builder import KB, MB, Region, dirty, hide
 from builder.layout import BAT_GUID, METADATA_GUID
 from cases import ERROR, INFO, WARNING, Case, broken, parametrize, valid
 
@@ -188,3 +188,11 @@ def test_order_and_place_do_not_matter():
     with vhdxreader.open(image.open()) as disk:
         assert [finding.rule for finding in disk.image.findings] == ["region.unknown"]
         assert disk.read() == image.expected()
+
+
+def test_a_region_of_no_length_behind_the_end_of_a_dirty_image():
+    image = with_region(region__extra__length=0, region__extra__file_offset=1 << 40)
+    wet = dirty(*hide(image, (image.bat_offset, 4096)))
+    with vhdxreader.open(wet.open()) as disk:
+        assert disk.read() == image.expected()
+        assert {"region.location_unknown", "region.past_end_unknown"} <= {found.rule for found in disk.image.findings}

@@ -84,7 +84,7 @@ class OverlaySource(Source):
         if end <= self._base.size:
             return True, length
         stretches = self._stretches(offset, end)
-        done, held = next(stretches)
+        done, held = next(stretches, (offset, False))  # none, of no length
         for stop, alike in stretches:
             if alike != held:
                 break
