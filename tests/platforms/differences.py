@@ -15,6 +15,7 @@ NO_LINKS = "Wine makes symbolic links that cannot be opened by it"
 POSIX_ONLY = "uses what only POSIX has: pipes with names, signals, alarms, /dev, /proc"
 NAMES = "names that Windows does not allow"
 OWN_WARNING = "an image that was not closed is Python's own file object there, which warns without the path"
+NO_SOCKETS = "Python for Windows has no sockets with paths"
 SPARSE = "asks how a POSIX file system lays a file out"
 
 REASONS = {
@@ -59,6 +60,12 @@ REASONS = {
     "test_a_signal_handler_may_salvage_at_any_moment": "looks for a file's code by a path that Wine spells another way",
     "test_a_symbolic_link_is_followed": NO_LINKS,
     "test_never_an_image_of_the_chain[symbolic link": NO_LINKS,
+    "test_a_mapfile_that_cannot_be_written_is_known_before_the_copy[is linked to it]": NO_LINKS,
+    "test_text_of_an_image_is_never_more_than_text": NAMES,
+    "test_tree": "shows paths with the other slash",
+    "test_serve_runs_a_program_and_ends_with_its_code": NO_SOCKETS,
+    "test_serve_ends_cleanly_on_signals": NO_SOCKETS,
+    "test_the_suffix_says_the_format": "runs qemu-img",
 }
 
 
