@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from array import array
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from vhdxreader.errors import TruncatedImageError
 from vhdxreader.files import range_union as ranges
+from vhdxreader.files.descriptor_source import DescriptorSource
 from vhdxreader.files.file_object_source import FileObjectSource
 from vhdxreader.files.opening import open_source
 from vhdxreader.files.overlay import OverlaySource, Sectors
@@ -203,3 +206,30 @@ def test_a_zeroed_range_of_any_length_costs_nothing() -> None:
     assert overlay.size == 1 << 63
     assert overlay.read_at((1 << 62) - 1, 10) == bytes(10)
     assert overlay.read_at(4090, 10) == b"x" * 6 + bytes(4)
+
+
+def test_holes_of_the_file_are_holes_unless_the_log_writes_there(tmp_path: Path) -> None:
+    path, step = tmp_path / "sparse", 1 << 16
+    with path.open("wb") as file:
+        file.truncate(16 * step)
+        file.seek(4 * step)
+        file.write(b"x" * step)
+    content = data_sector(2 * 16, 0)  # in the third step
+    log = tmp_path / "log"
+    log.write_bytes(b"data\0\0\0\0" + content[8:-4] + bytes(4))
+
+    class Base(DescriptorSource):
+        def read_at(self, offset: int, size: int) -> bytes:
+            return log.read_bytes() if offset == 1 << 40 else super().read_at(offset, size)
+
+    sectors = Sectors(array("Q", [2 * 16]), array("Q", [1 << 40]), content[:8] + content[-4:])
+    zeros = Ranges(array("Q", [4 * 16]), array("Q", [4 * 16 + 1]))
+    with Base(os.open(path, os.O_RDONLY), "sparse") as base:
+        overlay = OverlaySource(base, 20 * step, zeros, sectors)
+        whole, data = overlay.read_at(0, 16 * step), set[int]()
+        for number in range(20):
+            ranges = list(overlay.data_ranges(number * step, (number + 1) * step))
+            data.update(at for start, end in ranges for at in range(start, end))
+        assert not any(value for at, value in enumerate(whole) if at not in data)
+        assert {2 * step, 4 * step, 16 * step, 20 * step - 1} <= data  # what the file lacks is no hole
+        assert (8 * step in data) == bool(list(base.data_ranges(8 * step, 9 * step)))

@@ -103,7 +103,7 @@ def _find_shared(address_map: AddressMap) -> SpaceMap:
     """The space of the file that more than one block takes; looks at the whole BAT."""
     geometry, file_size = address_map.bat.geometry, address_map.source.size
     taken, shared = SpaceMap(file_size), SpaceMap(file_size)
-    for first, words, _ in address_map.bat.pages(geometry.entries):
+    for first, words, _ in address_map.bat.pages(geometry.entries, holes=False):
         if are_zero(words):
             continue
         for index, word in enumerate(words, first):

@@ -131,6 +131,10 @@ class OverlaySource(Source):
     def neighbour(self, relative: str) -> Source | None:
         return self._base.neighbour(relative)
 
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        start, end = index(start), index(end)
+        return iter([(start, end)]) if self.is_overlaid(start, end - start) else self._base.data_ranges(start, end)
+
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         offset, size = index(offset), index(size)
         return None if self.is_overlaid(offset, size) else self._base.file_of(offset, size)

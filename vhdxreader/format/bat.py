@@ -115,12 +115,15 @@ class Bat:
             raise self._error(first, gaps[0])
         return words
 
-    def pages(self, count: int) -> Iterator[tuple[int, array[int], list[Gap]]]:
+    def pages(self, count: int, *, holes: bool = True) -> Iterator[tuple[int, array[int], list[Gap]]]:
         """The first `count` entries in pages that are not kept: the index of the first, entries, gaps as `read` has
-        them; fewer where the region or the file ends before."""
+        them; fewer where the region or the file ends before. Without `holes`, no page that the file system knows as
+        one, and whose entries are 0."""
         count = min(count, max(min(self._end, self._source.size) - self.offset, 0) // spec.BAT_ENTRY_SIZE)
         for first in range(0, count, _PAGE_ENTRIES):
-            yield first, *self.read(first, min(_PAGE_ENTRIES, count - first))
+            behind = min(first + _PAGE_ENTRIES, count)
+            if holes or self._holds_data(self.entry_offset(first), self.entry_offset(behind)):
+                yield first, *self.read(first, behind - first)
 
     def count_present(self) -> int:
         """How many payload blocks have space in the file; reads the whole table, a page at a time."""
@@ -148,6 +151,9 @@ class Bat:
     def entry_offset(self, index: int) -> int:
         """File offset of the entry at `index`."""
         return self.offset + index * spec.BAT_ENTRY_SIZE
+
+    def _holds_data(self, start: int, end: int) -> bool:
+        return next(self._source.data_ranges(start, end), None) is not None
 
     def _load(self, number: int) -> array[int]:
         """Page `number`, kept."""
