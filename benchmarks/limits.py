@@ -51,6 +51,7 @@ ENTRIES = 1_000_000
 WORK = """
 import json, re, sys, time
 import vhdxreader
+vhdxreader.open, vhdxreader.check  # their modules are no cost of the file
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 before, start = peak(), time.process_time()
 if sys.argv[1] == "check":
