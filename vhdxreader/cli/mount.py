@@ -23,7 +23,7 @@ from .options import opens, salvage_options
 @click.option(
     "--foreground", "-f", is_flag=True, help="Stay until it is unmounted; errors go to standard error. A URL needs it."
 )
-@click.option("--direct-io", is_flag=True, help="Faster in one go, but nothing of it can be mapped into memory.")
+@click.option("--direct-io", is_flag=True, help="Without the system's cache; nothing of it can be mapped into memory.")
 @click.option("--allow-other", is_flag=True, help="Let other users read, too.")
 def command(image: str, mountpoint: str, foreground: bool, direct_io: bool, allow_other: bool, **how: Any) -> int:
     """Show the disk in IMAGE, or at URL, as disk.raw at MOUNTPOINT, its partitions as partition1.raw and so on, and
