@@ -86,6 +86,17 @@ def test_all_is_every_extra_for_users():
     assert extras["all"] == [f"vhdxreader[{','.join(sorted({*extras} - for_us))}]"]
 
 
+def test_the_conda_recipe_needs_what_the_package_needs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    needed = recipe.split("  run:\n")[1].split("\n\n")[0]
+    assert needed.replace("    - ", "").replace(" ", "").split("\n") == [
+        f"python{project['requires-python']}",
+        *project["dependencies"],
+    ]
+    assert f'  version: "{project["version"]}"\n' in recipe
+
+
 @pytest.mark.slow
 def test_the_wheel_has_the_package_with_the_parser_and_nothing_else(built):
     with zipfile.ZipFile(built[1]) as wheel:
