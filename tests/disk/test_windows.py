@@ -1,4 +1,4 @@
-"""What only Windows has: files that are not shared, long paths, drives. `make test-wine` runs it."""
+"""What only Windows has: files that are not shared, long paths, drives, shares. `make test-wine` runs it."""
 
 from __future__ import annotations
 
@@ -38,14 +38,48 @@ def test_an_image_that_is_not_shared(held):
     assert "Traceback" not in done.stderr
 
 
-def test_a_chain_in_a_long_path(tmp_path):
-    folder = "\\\\?\\" + os.path.join(tmp_path, *["x" * 80] * 4)
+def save_chain(folder):
+    """The child's path, relative to which its parent's is."""
     for name in ("base", "child"):
         os.makedirs(os.path.join(folder, name))
     PARENT.save(os.path.join(folder, "base", "parent.vhdx"))
-    CHILD.save(os.path.join(folder, "child", "child.vhdx"))
-    with vhdxreader.open(os.path.join(folder, "child", "child.vhdx")) as disk:
-        assert len(disk.images[1].name) > 320
+    return CHILD.save(os.path.join(folder, "child", "child.vhdx"))
+
+
+@pytest.mark.parametrize("length", [261, 300, 400, 1000])
+def test_a_chain_in_a_long_path(length, tmp_path):
+    folder = f"\\\\?\\{tmp_path}"
+    while len(folder) < length - 1:
+        folder = os.path.join(folder, "x" * min(length - len(folder) - 1, 100))
+    with vhdxreader.open(save_chain(folder)) as disk:
+        assert len(disk.images[1].name) >= length
+        assert disk.read() == CHILD.expected()
+
+
+@pytest.fixture(params=["\\\\", "\\\\?\\UNC\\"])
+def shared(request, tmp_path):
+    """The test's folder, by the share that Windows makes of a drive for its administrators."""
+    path = f"{request.param}localhost\\{tmp_path.drive[0]}${str(tmp_path)[2:]}"
+    if not os.path.isdir(path):
+        pytest.skip("no share of the drive")
+    return path
+
+
+def test_a_chain_on_a_share(shared):
+    with vhdxreader.open(save_chain(shared)) as disk:
+        assert [image.name.startswith(shared) for image in disk.images] == [True, True]
+        assert disk.read() == CHILD.expected()
+
+
+def test_a_parent_on_a_share(shared, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    PARENT.save(tmp_path / "elsewhere" / "parent.vhdx")
+    linkage = ("parent_linkage", f"{{{PARENT.data_write_guid}}}")
+    locator = Locator([linkage, ("absolute_win32_path", f"{shared}\\elsewhere\\parent.vhdx")])
+    child = differencing(3 * MB, {1: full()}, parent=PARENT, locator=locator).save(tmp_path / "child.vhdx")
+    with pytest.raises(vhdxreader.ParentNotFoundError, match='followed only with parents="all"'):
+        vhdxreader.open(child)
+    with vhdxreader.open(child, parents="all") as disk:
         assert disk.read() == CHILD.expected()
 
 
@@ -62,7 +96,10 @@ def test_a_parent_on_a_drive(prefix, tmp_path):
         assert disk.read() == CHILD.expected()
 
 
-@pytest.mark.parametrize("path", ["\\\\.\\PhysicalDrive0", "\\\\?\\GLOBALROOT\\Device\\Null", "\\\\.\\pipe\\x", "NUL"])
+@pytest.mark.parametrize(
+    "path",
+    ["\\\\.\\PhysicalDrive0", "\\\\?\\GLOBALROOT\\Device\\Null", "\\\\.\\pipe\\x", "\\\\localhost\\pipe\\x", "NUL"],
+)
 def test_a_parent_that_is_no_file_on_a_drive(path, tmp_path):
     locator = Locator([("parent_linkage", f"{{{PARENT.data_write_guid}}}"), ("absolute_win32_path", path)])
     child = differencing(3 * MB, {1: full()}, parent=PARENT, locator=locator).save(tmp_path / "child.vhdx")

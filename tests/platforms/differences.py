@@ -39,6 +39,7 @@ REASONS = {
     "test_cycle_through_a_link[symbolic]": NO_LINKS,
     "test_name_that_differs_in_case_is_the_last_try": "names that differ in case are one name",
     "test_device": POSIX_ONLY,
+    "test_block_device_is_a_parent": POSIX_ONLY,
     "test_a_chain_in_a_long_path": "Wine 8 does not give the final path of a long one (WinError 234)",
     "test_a_bad_spot_that_nobody_needs": "replaces os.preadv",
     "test_eight_threads[without preadv]": "takes away what is not there",
@@ -65,6 +66,8 @@ REASONS = {
     "test_tree": "shows paths with the other slash",
     "test_serve_runs_a_program_and_ends_with_its_code": NO_SOCKETS,
     "test_serve_ends_cleanly_on_signals": NO_SOCKETS,
+    "test_while_the_commands_own_module_loads": POSIX_ONLY,
+    "test_while_other_modules_load": POSIX_ONLY,
     "test_the_suffix_says_the_format": "runs qemu-img",
 }
 

@@ -20,6 +20,8 @@ if [ ! -e "$home/.ready" ]; then
     wine wineboot -i </dev/null >/dev/null 2>&1
     touch "$home/.ready"
 fi
+mkdir -p "$WINEPREFIX/dosdevices/unc/localhost"
+ln -sfn ../../c: "$WINEPREFIX/dosdevices/unc/localhost/C$"  # the share of a drive, which Windows has for administrators
 
 site=$home/site
 rm -rf "$site"

@@ -25,9 +25,11 @@ NamedPolicy: TypeAlias = Literal["relative", "inside", "all"]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 OUTSIDE = 'outside the first child\'s folder, followed only with parents="relative" or "all"'
 _DRIVE = re.compile(r"[A-Za-z]:")
-# On a drive, on a volume, on a share: no device (\\.\ or \\?\GLOBALROOT), no pipe.
+# On a drive, on a volume, on a share: no device (\\.\ or \\?\GLOBALROOT), and no pipe, which a server has as a share.
 _WINDOWS_FILE = re.compile(
-    r"(\\\\\?\\)?[A-Za-z]:\\|\\\\\?\\Volume\{[0-9A-Fa-f-]{36}\}\\|\\\\\?\\UNC\\|\\\\(?![?.]\\)[^\\]+\\[^\\]+\\"
+    r"(\\\\\?\\)?[A-Z]:\\|\\\\\?\\Volume\{[0-9A-F-]{36}\}\\"
+    r"|\\\\(\?\\UNC\\|(?![?.]\\))[^\\/]+\\(?!(pipe|mailslot|ipc\$)[ .]*\\)[^\\/]+\\",
+    re.IGNORECASE | re.ASCII,
 )
 
 _MAX_FOLDERS = 256  # that are looked into for other spellings of one path
