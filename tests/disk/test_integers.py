@@ -218,6 +218,16 @@ def test_every_integer_is_one(name, files):
             call(files, no_integer)
 
 
+@pytest.mark.parametrize("bad", [1.0, "1"])
+def test_every_source_takes_integers_only(bad, files):
+    """Also one that has no use for them, as any has on a system without `preadv`."""
+    for source in files.sources:
+        for arguments in ((bad, 1), (1, bad)):
+            for method in (source.file_of, source.holds, source.holds_all, source.read_at):
+                with pytest.raises(TypeError):
+                    method(*arguments)
+
+
 def others(value):
     """The same integer of other types, the narrowest that holds it among them."""
     widths = [bits for bits in (8, 16, 32, 64) if value < 1 << bits]

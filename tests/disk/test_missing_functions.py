@@ -25,6 +25,7 @@ SYSTEMS = {
     "old macos": "preadv pwritev copy_file_range posix_fadvise posix_fallocate O_PATH",
     "no holes": "SEEK_DATA SEEK_HOLE",
     "no links": "link",
+    "no final paths": "",
 }
 PRELUDE = """
 import os, subprocess, sys, tempfile, threading, shutil, mmap
@@ -37,6 +38,10 @@ if {names!r}.startswith("preadv pread "):
     os.supports_dir_fd = set()
 if {system!r} != "no holes":
     sys.platform = "win32" if {system!r} == "windows" else "darwin"
+if {system!r} == "no final paths":
+    def realpath(*_, **__):
+        raise OSError(234, "More data is available")
+    os.path.realpath = realpath
 import vhdxreader
 child, out = map(Path, sys.argv[1:])
 """
@@ -58,6 +63,11 @@ with vhdxreader.open(child) as disk:
 for policy in ("relative", "inside"):
     with vhdxreader.open(child, parents=policy) as disk:
         assert disk.read() == whole
+assert sorted(node.link.name for node in vhdxreader.chain_forest([child.parent]).nodes.values()) == ["FOUND", "NONE"]
+with vhdxreader.CustodyRecord(str(out) + ".json", command="none") as record:
+    record.add_output(out, None)
+    with vhdxreader.open(child) as disk, record.reading(disk):
+        disk.read()
 assert all(finding.severity.name != "ERROR" for finding in vhdxreader.check(child).findings)
 vhdxreader.write_skeleton(child, str(out) + ".skeleton", max_size=1 << 30)
 """

@@ -40,7 +40,6 @@ REASONS = {
     "test_name_that_differs_in_case_is_the_last_try": "names that differ in case are one name",
     "test_device": POSIX_ONLY,
     "test_block_device_is_a_parent": POSIX_ONLY,
-    "test_a_chain_in_a_long_path": "Wine 8 does not give the final path of a long one (WinError 234)",
     "test_a_bad_spot_that_nobody_needs": "replaces os.preadv",
     "test_eight_threads[without preadv]": "takes away what is not there",
     "TestContract": "a file that os.pread reads is the model",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..files.descriptors import StatOf, file_identity, name_key
+from ..files.descriptors import StatOf, file_identity, name_key, real_path
 from ..format.parent_locator import ParentLocator
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _relative(
     elif child is None:
         yield Place("relative_path", value, "the child is a file object and has no folder")
     else:
-        resolve = os.path.realpath if inside is None else inside.realpath
+        resolve = real_path if inside is None else inside.realpath
         files = (os.path.abspath(child), resolve(os.path.abspath(child)))
         for folder in dict.fromkeys(map(os.path.dirname, files)):
             path = os.path.normpath(os.path.join(folder, *parts.split("/")))

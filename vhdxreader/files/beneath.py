@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from .descriptors import check_regular, file_identity
+from .descriptors import check_regular, file_identity, real_path
 from .opening import OPEN_FLAGS, adopt_regular
 from .source import Source
 
@@ -45,7 +45,7 @@ class Beneath:
 
     def __init__(self, folder: str) -> None:
         self._spelled = os.path.abspath(folder)
-        self._root = os.path.realpath(folder)
+        self._root = real_path(folder)
 
     def __contains__(self, path: str) -> bool:
         """Whether an absolute path, as text, leads to something below."""

@@ -80,7 +80,8 @@ class DescriptorSource(Source):
         return iter(self._keeping_position(lambda: list(data_ranges(self.fd, start, end))))
 
     def file_of(self, offset: int, size: int) -> DescriptorSource | None:
-        return self if self._owner is None and index(offset) + index(size) <= self.size else None
+        end = index(offset) + index(size)
+        return self if self._owner is None and end <= self.size else None
 
     def status(self) -> os.stat_result:
         self._check_open()

@@ -44,6 +44,15 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
+def real_path(path: str) -> str:
+    """The absolute path without links; with them where the system does not say where they lead, as Windows does not of
+    every drive."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.path.abspath(path)
+
+
 def check_regular(status: os.stat_result) -> None:
     """`OSError` unless it is a regular file; what the kernel makes up when it is read, as below /proc and /sys, is
     none."""

@@ -139,8 +139,9 @@ class Source(Closing):
         """The parts of a range that may hold anything but zeros; what the file system knows as holes is left out."""
         yield index(start), index(end)
 
-    def file_of(self, offset: int, size: int) -> DescriptorSource | None:  # noqa: ARG002  # for those that have one
+    def file_of(self, offset: int, size: int) -> DescriptorSource | None:
         """Where these very bytes can be read at the same offset through a descriptor; None where they cannot."""
+        index(offset), index(size)
         return None
 
     def status(self) -> os.stat_result | None:

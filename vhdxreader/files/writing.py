@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ..errors import VhdxError
-from .descriptors import path_key
+from .descriptors import path_key, real_path
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -40,7 +40,7 @@ class WholeFile:
         name = os.fsdecode(path)
         if not os.path.basename(name):
             raise IsADirectoryError(errno.EISDIR, "a file is to be written, not a folder", name)
-        self.path = os.path.realpath(name)
+        self.path = real_path(name)
         self._overwrite = overwrite
         self._spelled = os.path.abspath(name)
         replaced = self._check_free(protected)

@@ -15,7 +15,7 @@ from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from ..files.descriptors import file_identity
+from ..files.descriptors import file_identity, real_path
 from ..files.opening import AnyPath
 from ..files.writing import WholeFile, naming, write_all, write_all_at
 
@@ -144,7 +144,7 @@ def open_map(
         yield None
         return
     with WholeFile(path, overwrite=overwrite, protected=protected) as whole:
-        if isinstance(target, (str, bytes, os.PathLike)) and os.path.realpath(os.fsdecode(target)) == whole.path:
+        if isinstance(target, (str, bytes, os.PathLike)) and real_path(os.fsdecode(target)) == whole.path:
             raise shutil.SameFileError(f"{whole.path} cannot be both the target and its mapfile")
         yield whole
 

@@ -22,6 +22,7 @@ from ..disk.image import VhdxImage
 from ..disk.partition_stream import PartitionStream
 from ..disk.virtual_disk import VirtualDisk
 from ..errors import Finding, problem_to_dict
+from ..files.descriptors import real_path
 from ..files.opening import AnyPath
 from ..files.writing import WholeFile, write_all_at
 from ..plain_values import plain
@@ -76,7 +77,7 @@ class CustodyRecord:
 
     def check_target(self, path: AnyPath | None) -> None:
         """`SameFileError` for what is to be written, if it would have the record's own name."""
-        if path is not None and os.path.realpath(os.fsdecode(path)) == self._file.path:
+        if path is not None and real_path(os.fsdecode(path)) == self._file.path:
             raise shutil.SameFileError(f"{self._file.path} cannot be both what is written and the record of it")
 
     @contextmanager
@@ -111,7 +112,7 @@ class CustodyRecord:
     def add_output(self, path: AnyPath, length: int | None) -> None:
         """Record a file or device that was written: `length` bytes, which are read for their digests; with None it is
         something that cannot be read again."""
-        name = os.path.realpath(os.fsdecode(path))
+        name = real_path(os.fsdecode(path))
         length = None if length is None else index(length)
         digests = None if length is None else hash_file(name, self._digests or ("sha256",), length=length)
         self._output = lambda _is_whole: {"filename": plain(name), "length": length, "digests": digests}
@@ -188,7 +189,7 @@ def file_facts(depth: int, image: VhdxImage, digests: Sequence[str] = ()) -> dic
     status = None if image.path is None else image.source.status()
     facts = {
         "depth": depth,
-        "filename": image.name if image.path is None else os.path.realpath(image.path),
+        "filename": image.name if image.path is None else real_path(image.path),
         "file_size": image.file_size,
         "modified_ns": None if status is None else status.st_mtime_ns,
         "inode": None if status is None else status.st_ino,

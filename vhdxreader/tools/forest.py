@@ -21,7 +21,7 @@ from ..disk.folder_search import MAX_DEPTH
 from ..disk.parent_search import NamedPolicy, places
 from ..disk.structures import read_structures
 from ..errors import Severity, VhdxError
-from ..files.descriptors import file_identity
+from ..files.descriptors import file_identity, real_path
 from ..files.opening import is_url, open_source, without_secrets
 from ..files.source import Source
 from ..format.log_replay import LogMode
@@ -236,9 +236,9 @@ def _real_place(filename: str, locator: ParentLocator | None) -> str:
     if is_url(filename):
         return lexical_place(filename, locator)
     if locator is None:
-        return os.path.realpath(filename)
+        return real_path(filename)
     found = next(places(locator, filename, _POLICY), None)
-    return os.path.realpath(found.path) if found and found.key == "relative_path" and found.reason is None else ""
+    return real_path(found.path) if found and found.key == "relative_path" and found.reason is None else ""
 
 
 def _link(
