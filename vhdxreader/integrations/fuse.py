@@ -28,8 +28,6 @@ _log = logging.getLogger("vhdxreader.fuse")
 MAX_IDLE = 64
 """Images that stay open while nobody has a file of theirs open."""
 
-_THREADS = 16
-
 
 class FuseMissingError(Exception):
     """FUSE cannot be used here; the message says what is missing and how to get it."""
@@ -55,7 +53,7 @@ class DiskFiles:
         self._openers = dict(images)
         self._folders = _folders(self._openers)
         self._images: OrderedDict[str, _Image] = OrderedDict()
-        self._handles: dict[int, tuple[File, _Image]] = {}
+        self._handles: dict[int, tuple[str, File, _Image]] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -85,25 +83,24 @@ class DiskFiles:
         with self._lock:
             image, file = self._find(path)
             number = next(self._numbers)
-            self._handles[number] = file, image
+            self._handles[number] = path, file, image
             image.users += 1
         return number
 
-    def read(self, path: str, size: int, offset: int, handle: int) -> bytes:
-        """The bytes at `offset`, less only at the end; EIO for whatever keeps them from being read."""
-        file, _ = self._handles[handle]
-        if isinstance(file, bytes):
-            return file[offset : offset + size]
+    def read(self, buffer: Any, offset: int, handle: int) -> int:
+        """Fill the buffer with the bytes at `offset`, and say how many; less only at the end. EIO for whatever keeps
+        them from being read. Nothing has the buffer when this returns."""
+        path, file, _ = self._handles[handle]
         try:
-            return file.pread(size, offset)
+            return _copy(file, buffer, offset) if isinstance(file, bytes) else file.preadinto(buffer, offset)
         except (OSError, ValueError) as error:
-            _log.error("%s: %d bytes at %#x cannot be read: %s", path, size, offset, error)
+            _log.error("%s: %d bytes at %#x cannot be read: %s", path, len(buffer), offset, error)
             raise OSError(errno.EIO, os.strerror(errno.EIO), path) from error
 
     def release(self, _path: str, handle: int) -> int:
         """Nobody has the handle any longer."""
         with self._lock:
-            _, image = self._handles.pop(handle)
+            *_, image = self._handles.pop(handle)
             image.users -= 1
         return 0
 
@@ -150,28 +147,27 @@ def mount(operations: DiskFiles, mountpoint: str, **options: Any) -> None:
     `options` are those of FUSE, such as `foreground`, `allow_other` or `direct_io`. Raises `FuseMissingError` where
     FUSE cannot be used here, and `OSError` where it cannot be mounted.
     """
-    mfusepy = _mfusepy()
+    library = _library()
     if not os.path.isdir(mountpoint):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), mountpoint)
     try:
-        mfusepy.FUSE(operations, mountpoint, ro=True, fsname="vhdxreader", max_idle_threads=_THREADS, **options)
+        library.Fuse(operations, mountpoint, ro=True, fsname="vhdxreader", max_idle_threads=library.THREADS, **options)
     except RuntimeError as error:  # whose text is a number; FUSE has said more on standard error
         raise OSError(errno.EIO, "FUSE could not mount it", mountpoint) from error
 
 
-def _mfusepy() -> ModuleType:
+def _library() -> ModuleType:
     if "FUSE_LIBRARY_PATH" not in os.environ and (library := find_library("fuse3")):
         os.environ["FUSE_LIBRARY_PATH"] = library  # where there is libfuse 2, too, mfusepy would take that
     try:
-        import mfusepy
+        from . import fuse_library
     except ModuleNotFoundError as error:
         raise FuseMissingError("mounting needs the package mfusepy: pip install vhdxreader[fuse]") from error
     except OSError as error:
         raise FuseMissingError("mounting needs libfuse 3 (Debian: apt-get install fuse3)") from error
     if os.path.exists("/dev") and not os.access("/dev/fuse", os.R_OK | os.W_OK):
         raise FuseMissingError("mounting needs /dev/fuse, which is not there or not for this user (modprobe fuse)")
-    module: ModuleType = mfusepy
-    return module
+    return fuse_library
 
 
 def _folders(images: Iterable[str]) -> dict[str, dict[str, None]]:
@@ -195,6 +191,13 @@ def _open(opener: Callable[[], VirtualDisk]) -> _Image:
         return _Image({FINDINGS: as_text([f"error: the image cannot be opened: {error}"])}, None, 0)
     status = disk.image.source.status()
     return _Image(disk_files(disk), disk, status.st_mtime_ns if status else 0)
+
+
+def _copy(data: bytes, buffer: Any, offset: int) -> int:
+    """Fill the buffer as far as there is data."""
+    part = data[offset : offset + len(buffer)]
+    memoryview(buffer).cast("B")[: len(part)] = part
+    return len(part)
 
 
 def _close(image: _Image) -> None:
