@@ -98,6 +98,19 @@ def test_every_byte_by_four_readers(options, tmp_path):
 
 @pytest.mark.usefixtures("fuse_here")
 @pytest.mark.witness
+def test_root_has_the_system_read_further_ahead(tmp_path):
+    with mounted(IMAGE.save(tmp_path / "disk.vhdx"), tmp_path / "odd \\ \xa0 \n") as (folder, _):
+        device = os.stat(folder).st_dev
+        ahead = f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb"
+        if not os.access(ahead, os.W_OK):
+            pytest.skip("the system's settings are not for this user")
+        with open(ahead) as file:
+            assert int(file.read()) == 512
+        assert (folder / "disk.raw").read_bytes() == IMAGE.expected()
+
+
+@pytest.mark.usefixtures("fuse_here")
+@pytest.mark.witness
 def test_a_file_system_inside_is_mounted_in_turn(tmp_path, witness):
     """An ext4 in a partition of a dirty image, whose log holds what was changed last."""
     raw, text = tmp_path / "ext4.raw", "from inside\n" * 1000
@@ -131,13 +144,16 @@ def test_a_file_system_inside_is_mounted_in_turn(tmp_path, witness):
 
 @pytest.mark.usefixtures("fuse_here")
 @pytest.mark.witness
-def test_what_cannot_be_read_is_an_io_error_and_the_rest_is_there(tmp_path):
+@pytest.mark.parametrize("options", [(), ("direct_io",)])
+def test_what_cannot_be_read_is_an_io_error_and_the_rest_is_there(options, tmp_path):
     broken = dynamic(SIZE, {0: full(), 1: reserved(4), 2: full()})
     path = broken.save(tmp_path / "disk.vhdx")
-    with mounted(path, tmp_path / "mnt", "direct_io") as (folder, _), open(folder / "disk.raw", "rb") as file:
-        assert os.pread(file.fileno(), 4096, 0) == broken.expected(0, 4096)
-        with pytest.raises(OSError, match="Input/output error"):
-            os.pread(file.fileno(), 4096, MB)
+    with mounted(path, tmp_path / "mnt", *options) as (folder, _), open(folder / "disk.raw", "rb") as file:
+        for at in range(0, MB, 65536):  # the system reads ahead, at last into what cannot be read
+            assert os.pread(file.fileno(), 65536, at) == broken.expected(at, 65536)
+        for at in (MB, 2 * MB - 4096):
+            with pytest.raises(OSError, match="Input/output error"):
+                os.pread(file.fileno(), 4096, at)
         assert os.pread(file.fileno(), 4096, 2 * MB) == broken.expected(2 * MB, 4096)
 
 
