@@ -73,25 +73,21 @@ instances:
     pos: 0x10000
     size: 4096
     type: header
-    doc: First copy of the header.
     -webide-parse-mode: eager
   header_2:
     pos: 0x20000
     size: 4096
     type: header
-    doc: Second copy of the header.
     -webide-parse-mode: eager
   region_table_1:
     pos: 0x30000
     size: 0x10000
     type: region_table
-    doc: First copy of the region table.
     -webide-parse-mode: eager
   region_table_2:
     pos: 0x40000
     size: 0x10000
     type: region_table
-    doc: Second copy of the region table.
     -webide-parse-mode: eager
   current_header_number:
     value: |
@@ -132,47 +128,18 @@ instances:
       current header is not zero) or not. None if it begins in the first MiB
       or outside the file.
     -webide-parse-mode: eager
-  has_bat:
-    value: 'current_region_table_number != 0 ? current_region_table.search.has_bat : false'
-    doc: True if there is a block allocation table that begins inside the file.
-  has_metadata:
-    value: 'current_region_table_number != 0 ? current_region_table.search.has_metadata : false'
-    doc: True if there is a metadata region that begins inside the file.
   metadata:
     pos: current_region_table.search.metadata.last.ofs_region.as<s8>
     size: current_region_table.search.metadata.last.len_region
     type: metadata_region
-    if: has_metadata
-    doc: What kind of disk it is, how large, and where its parent is.
+    if: 'current_region_table_number != 0 ? current_region_table.search.has_metadata : false'
     -webide-parse-mode: eager
-  has_geometry:
-    value: 'has_metadata ? metadata.is_geometry_ok : false'
-    doc: True if the next four values are there and within their limits.
-  virtual_disk_size:
-    value: metadata.virtual_disk_size.virtual_disk_size
-    if: has_geometry
-    doc: Size of the disk in bytes.
-  len_payload_block:
-    value: metadata.file_parameters.len_block
-    if: has_geometry
-    doc: Size of a payload block in bytes.
-  logical_sector_size:
-    value: metadata.logical_sector_size.logical_sector_size
-    if: has_geometry
-    doc: Size of a logical sector in bytes.
-  has_parent:
-    value: 'has_geometry ? metadata.file_parameters.has_parent : false'
-    doc: True for a differencing disk.
-  ofs_bat_region:
-    value: current_region_table.search.bat.last.ofs_region
-    if: has_bat
-    doc: Offset of the block allocation table in the file.
+  layout:
+    type: disk_layout
   block_allocation_table:
-    pos: ofs_bat_region.as<s8>
-    type: bat(ofs_bat_region.as<u8>, virtual_disk_size.as<u8>, len_payload_block.as<u4>, logical_sector_size.as<u4>, has_parent)
-    if: 'has_bat ? has_geometry : false'
-    doc: Where each block of the disk is.
-    -webide-parse-mode: eager
+    value: layout.table
+    if: layout.is_complete
+    doc: Where each block of the disk is, if that can be known.
 types:
   guid:
     -webide-representation: '{raw:uuid=ms}'
@@ -319,9 +286,8 @@ types:
       search:
         pos: 0
         type: region_search
-        doc: Where the known regions are in the table.
   region_table_entry:
-    -webide-representation: '{kind}: {len_region:dec} bytes at {ofs_region}'
+    -webide-representation: '{kind} at {ofs_region}'
     doc: One region of the file.
     doc-ref: '[MS-VHDX] section 2.2.3.2'
     seq:
@@ -363,98 +329,79 @@ types:
       that names it, or else to the end. The last entry of each array is the
       one looked for, if the boolean of the same name is true.
     instances:
-      num_entries:
-        pos: 8
-        type: u4
-        doc: Number of entries in the table.
       ofs_end:
-        value: 'num_entries.as<u4> > 2047.as<u4> ? 65520.as<s8> : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 16.as<s8>).as<s8>'
+        value: '_parent.num_entries.as<u4> > 2047.as<u4> ? 65520.as<s8> : ((_parent.num_entries.as<s8> * 32.as<s8>).as<s8> + 16.as<s8>).as<s8>'
         doc: Where a search ends if nothing was found.
       bat:
         pos: 16
         type: region_table_entry
         repeat: until
         repeat-until: _.kind == "BAT" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the block allocation table.
       has_bat:
-        value: num_entries != 0 and bat.last.kind == "BAT" and bat.last.is_in_file
+        value: _parent.num_entries != 0 and bat.last.kind == "BAT" and bat.last.is_in_file
         doc: True if there is one, and it begins inside the file.
       metadata:
         pos: 16
         type: region_table_entry
         repeat: until
         repeat-until: _.kind == "metadata" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the metadata region.
       has_metadata:
-        value: num_entries != 0 and metadata.last.kind == "metadata" and metadata.last.is_in_file
+        value: _parent.num_entries != 0 and metadata.last.kind == "metadata" and metadata.last.is_in_file
         doc: True if there is one, and it begins inside the file.
   metadata_region:
     -webide-representation: 'disk of {virtual_disk_size}, {file_parameters}'
     doc: |
-      A table of 64 KiB, and behind it the items that the table names, at any
-      place and in any order. All offsets count from the start of the region.
+      What kind of disk it is, how large, and where its parent is: a table of
+      64 KiB, and behind it the items that the table names, at any place and in
+      any order. All offsets count from the start of the region.
     doc-ref: '[MS-VHDX] section 2.6'
     instances:
       table:
         pos: 0
         size: 0x10000
         type: metadata_table
-        doc: The names and places of the items.
-        doc-ref: '[MS-VHDX] section 2.6.1'
         -webide-parse-mode: eager
-      search:
-        pos: 0
-        size: 0x10000
-        type: metadata_search
-        doc: Where the known items are in the table.
       file_parameters:
-        pos: search.file_parameters.last.ofs_item
-        size: search.file_parameters.last.len_item
+        pos: table.search.file_parameters.last.ofs_item
+        size: table.search.file_parameters.last.len_item
         type: file_parameters_item
-        if: search.file_parameters.last.kind == "file parameters"
-        doc: Block size and kind of the disk.
+        if: table.search.file_parameters.last.kind == "file parameters"
         -webide-parse-mode: eager
       virtual_disk_size:
-        pos: search.virtual_disk_size.last.ofs_item
-        size: search.virtual_disk_size.last.len_item
+        pos: table.search.virtual_disk_size.last.ofs_item
+        size: table.search.virtual_disk_size.last.len_item
         type: virtual_disk_size_item
-        if: search.virtual_disk_size.last.kind == "virtual disk size"
-        doc: Size of the disk.
+        if: table.search.virtual_disk_size.last.kind == "virtual disk size"
         -webide-parse-mode: eager
       virtual_disk_id:
-        pos: search.virtual_disk_id.last.ofs_item
-        size: search.virtual_disk_id.last.len_item
+        pos: table.search.virtual_disk_id.last.ofs_item
+        size: table.search.virtual_disk_id.last.len_item
         type: virtual_disk_id_item
-        if: search.virtual_disk_id.last.kind == "virtual disk ID"
-        doc: Identity of the disk.
+        if: table.search.virtual_disk_id.last.kind == "virtual disk ID"
         -webide-parse-mode: eager
       logical_sector_size:
-        pos: search.logical_sector_size.last.ofs_item
-        size: search.logical_sector_size.last.len_item
+        pos: table.search.logical_sector_size.last.ofs_item
+        size: table.search.logical_sector_size.last.len_item
         type: logical_sector_size_item
-        if: search.logical_sector_size.last.kind == "logical sector size"
-        doc: Sector size that the disk shows.
+        if: table.search.logical_sector_size.last.kind == "logical sector size"
         -webide-parse-mode: eager
       physical_sector_size:
-        pos: search.physical_sector_size.last.ofs_item
-        size: search.physical_sector_size.last.len_item
+        pos: table.search.physical_sector_size.last.ofs_item
+        size: table.search.physical_sector_size.last.len_item
         type: physical_sector_size_item
-        if: search.physical_sector_size.last.kind == "physical sector size"
-        doc: Sector size that the disk claims to have inside.
+        if: table.search.physical_sector_size.last.kind == "physical sector size"
         -webide-parse-mode: eager
       parent_locator:
-        pos: search.parent_locator.last.ofs_item
-        size: search.parent_locator.last.len_item
+        pos: table.search.parent_locator.last.ofs_item
+        size: table.search.parent_locator.last.len_item
         type: parent_locator_item
-        if: search.parent_locator.last.kind == "parent locator"
-        doc: Where the parent of a differencing disk is.
-        doc-ref: '[MS-VHDX] section 2.6.2.6'
+        if: table.search.parent_locator.last.kind == "parent locator"
         -webide-parse-mode: eager
       is_geometry_ok:
         value: |
-          search.file_parameters.last.kind == "file parameters" and
-          search.virtual_disk_size.last.kind == "virtual disk size" and
-          search.logical_sector_size.last.kind == "logical sector size"
+          table.search.file_parameters.last.kind == "file parameters" and
+          table.search.virtual_disk_size.last.kind == "virtual disk size" and
+          table.search.logical_sector_size.last.kind == "logical sector size"
             ? file_parameters.is_len_block_ok and virtual_disk_size.is_size_ok and logical_sector_size.is_size_ok
             : false
         doc: |
@@ -491,6 +438,9 @@ types:
         repeat-expr: num_entries
         if: num_entries.as<u4> <= 2047.as<u4>
         doc: The items, in any order. More than the table holds are none.
+      search:
+        pos: 0
+        type: metadata_search
   metadata_table_entry:
     -webide-representation: '{kind}: {len_item:dec} bytes at {ofs_item}'
     doc: |
@@ -555,52 +505,42 @@ types:
       one looked for, if its `kind` is. Where a table is empty its header is
       looked at, which is no entry of any such kind.
     instances:
-      num_entries:
-        pos: 10
-        type: u2
-        doc: Number of entries in the table.
       ofs_first:
-        value: 'num_entries == 0 ? 0.as<s8> : 32.as<s8>'
+        value: '_parent.num_entries == 0 ? 0.as<s8> : 32.as<s8>'
         doc: Where a search begins.
       ofs_end:
-        value: 'num_entries.as<u4> > 2047.as<u4> ? 65536.as<s8> : ((num_entries.as<s8> * 32.as<s8>).as<s8> + 32.as<s8>).as<s8>'
+        value: '_parent.num_entries.as<u4> > 2047.as<u4> ? 65536.as<s8> : ((_parent.num_entries.as<s8> * 32.as<s8>).as<s8> + 32.as<s8>).as<s8>'
         doc: Where a search ends if nothing was found.
       file_parameters:
         pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "file parameters" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the file parameters.
       virtual_disk_size:
         pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "virtual disk size" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the virtual disk size.
       virtual_disk_id:
         pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "virtual disk ID" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the virtual disk ID.
       logical_sector_size:
         pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "logical sector size" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the logical sector size.
       physical_sector_size:
         pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "physical sector size" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the physical sector size.
       parent_locator:
         pos: ofs_first
         type: metadata_table_entry
         repeat: until
         repeat-until: _.kind == "parent locator" or _io.pos.as<s8> >= ofs_end
-        doc: The entries up to the one of the parent locator.
   file_parameters_item:
     -webide-representation: 'blocks of {len_block_mib:dec} MiB, {kind}'
     doc: Block size and kind of the disk.
@@ -761,6 +701,44 @@ types:
         pos: ofs_value
         size: len_value.as<u4>
         doc: The bytes of `value`.
+  disk_layout:
+    doc: |
+      What the block allocation table follows from. Each number has an instance
+      to itself: Rust cannot ask one structure twice in an expression.
+    doc-ref: '[MS-VHDX] section 2.5'
+    instances:
+      is_complete:
+        value: |
+          _root.current_region_table_number != 0
+            ? (_root.current_region_table.search.has_bat
+              ? (_root.current_region_table.search.has_metadata ? _root.metadata.is_geometry_ok : false)
+              : false)
+            : false
+        doc: True if both regions are there, and the sizes within their limits.
+      ofs_bat:
+        value: _root.current_region_table.search.bat.last.ofs_region
+        if: is_complete
+        doc: Offset of the block allocation table in the file.
+      virtual_disk_size:
+        value: _root.metadata.virtual_disk_size.virtual_disk_size
+        if: is_complete
+        doc: Size of the disk in bytes.
+      len_payload_block:
+        value: _root.metadata.file_parameters.len_block
+        if: is_complete
+        doc: Size of a payload block in bytes.
+      logical_sector_size:
+        value: _root.metadata.logical_sector_size.logical_sector_size
+        if: is_complete
+        doc: Size of a logical sector in bytes.
+      has_parent:
+        value: _root.metadata.file_parameters.has_parent
+        if: is_complete
+        doc: True for a differencing disk.
+      table:
+        pos: ofs_bat.as<s8>
+        type: bat(ofs_bat.as<u8>, virtual_disk_size.as<u8>, len_payload_block.as<u4>, logical_sector_size.as<u4>, has_parent)
+        if: is_complete
   bat:
     -webide-representation: '{num_payload_blocks:dec} blocks of {len_block_mib:dec} MiB in {num_chunks:dec} chunks'
     doc: |
@@ -845,7 +823,7 @@ types:
         doc: The payload blocks, in the order of the disk.
       sector_bitmap_block:
         pos: ofs_sector_bitmap_entry.as<s8>
-        type: sector_bitmap_block
+        type: bat_sector_bitmap_entry
         if: has_sector_bitmap_entry
         doc: The one whose entry stands behind those of the payload blocks.
   payload_block:
@@ -883,7 +861,7 @@ types:
         if: entry.is_present and is_in_file
         doc: The bytes of the block; none if absent, or if the file ends before.
   bat_payload_entry:
-    -webide-representation: '{state} {ofs_present}'
+    -webide-representation: '{state}{place}'
     doc: State and place of one payload block.
     doc-ref: '[MS-VHDX] section 2.5.1'
     seq:
@@ -917,34 +895,15 @@ types:
       is_present:
         value: state == payload_state::fully_present or state == payload_state::partially_present
         doc: True if the block, or part of it, is in this file.
-      ofs_present:
-        value: ofs_block
-        if: is_present
-        doc: Place of the block in bytes, if it is present.
-  sector_bitmap_block:
-    -webide-representation: '{entry}'
-    doc: |
-      Says for each logical sector of a chunk of a differencing disk whether
-      it is in this file (1) or has to be asked of the parent (0). Only looked
-      at for blocks that are partially present.
-    doc-ref: '[MS-VHDX] section 2.4'
-    seq:
-      - id: entry
-        type: bat_sector_bitmap_entry
-        doc: State and place of the block.
-    instances:
-      bitmap:
-        io: _root._io
-        pos: entry.ofs_block.as<s8>
-        size: 0x100000
-        if: entry.is_present and entry.file_offset_mb < (_root._io.size.as<u8> / 0x100000.as<u8>).as<u8>
-        doc: |
-          Bit `b` (0 is the least significant) of byte `n` stands for logical
-          sector `8 * n + b` of the chunk. None if absent, or if the file ends
-          before.
+      place:
+        value: 'is_present ? " at MiB " + file_offset_mb.to_s : ""'
+        doc: Where the block is, in words; empty if it is absent.
   bat_sector_bitmap_entry:
-    -webide-representation: '{state} {ofs_present}'
-    doc: The same as `bat_payload_entry`, but for the states.
+    -webide-representation: '{state}{place}'
+    doc: |
+      State and place of a sector bitmap block: one bit for each logical sector
+      of a chunk of a differencing disk, whether it is in this file (1) or has
+      to be asked of the parent (0). Only partially present blocks look at it.
     doc-ref: '[MS-VHDX] section 2.5.1'
     seq:
       - id: state
@@ -972,13 +931,21 @@ types:
       ofs_block:
         value: (file_offset_mb * 0x100000.as<u8>).as<u8>
         doc: The same in bytes; means something only if the block is present.
-      is_present:
-        value: state == sector_bitmap_state::bitmap_present
-        doc: True if the block is in this file.
-      ofs_present:
-        value: ofs_block
-        if: is_present
-        doc: Place of the block in bytes, if it is present.
+      place:
+        value: 'state == sector_bitmap_state::bitmap_present ? " at MiB " + file_offset_mb.to_s : ""'
+        doc: Where the block is, in words; empty if it is absent.
+      bitmap:
+        io: _root._io
+        pos: ofs_block.as<s8>
+        size: 0x100000
+        if: |
+          state == sector_bitmap_state::bitmap_present and
+          file_offset_mb < (_root._io.size.as<u8> / 0x100000.as<u8>).as<u8>
+        doc: |
+          Bit `b` (0 is the least significant) of byte `n` stands for logical
+          sector `8 * n + b` of the chunk. None if absent, or if the file ends
+          before.
+        doc-ref: '[MS-VHDX] section 2.4'
   log_region:
     -webide-representation: 'to replay: {_parent.current_header.has_log}, log GUID {_parent.current_header.log_guid}, {num_sectors:dec} sectors'
     doc: |
@@ -1090,7 +1057,7 @@ types:
         repeat-expr: num_data_sectors.as<u4>
         doc: What the data descriptors write, in their order.
   log_entry_header:
-    -webide-representation: 'sequence number {sequence_high}:{sequence_low}, {num_descriptors:dec} descriptors, log GUID {session}'
+    -webide-representation: 'sequence {sequence_high}:{sequence_low}, log GUID {session}, {num_descriptors:dec} descriptors'
     doc: The first 64 bytes of a log entry.
     doc-ref: '[MS-VHDX] section 2.3.1.1'
     seq:
@@ -1242,7 +1209,7 @@ types:
         if: ofs_file.as<u8> > 0.as<u8> and ofs_file.as<u8> <= (_root._io.size.as<u8> - 4096.as<u8>).as<u8>
         doc: The bytes of the file that are to be replaced, if it has them.
   log_data_sector:
-    -webide-representation: 'sequence number {sequence_high}:{sequence_low}'
+    -webide-representation: 'sequence {sequence_high}:{sequence_low}'
     doc: |
       The data of one data descriptor. Both halves of the sequence number have
       to be those of the entry, or the sector was not written completely.

@@ -80,7 +80,7 @@ def test_places_and_sizes():
     assert size_of(Vhdx.LogEntryHeader) == spec.LOG_ENTRY_HEADER_SIZE
     assert size_of(Vhdx.LogZeroDescriptor) == size_of(Vhdx.LogDataDescriptor) == spec.LOG_DESCRIPTOR_SIZE
     assert size_of(Vhdx.LogDataSector) == spec.LOG_SECTOR_SIZE
-    assert kinds["sector_bitmap_block"]["instances"]["bitmap"]["size"] == spec.SECTOR_BITMAP_SIZE
+    assert kinds["bat_sector_bitmap_entry"]["instances"]["bitmap"]["size"] == spec.SECTOR_BITMAP_SIZE
     assert spec.SECTORS_PER_BITMAP == 8 * spec.SECTOR_BITMAP_SIZE
 
 
@@ -232,7 +232,7 @@ def compare_bats(path: Path) -> None:
                 assert block.block_number == chunk.first_block + i
                 assert (int(entry.state), entry.ofs_block) == (word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK)
             if chunk.has_sector_bitmap_entry:
-                word, entry = bat.word(geometry.bitmap_index(chunk.chunk_number)), chunk.sector_bitmap_block.entry
+                word, entry = bat.word(geometry.bitmap_index(chunk.chunk_number)), chunk.sector_bitmap_block
                 assert (int(entry.state), entry.ofs_block) == (word & spec.STATE_MASK, word & spec.FILE_OFFSET_MASK)
 
 

@@ -189,7 +189,7 @@ def test_the_header_with_the_greater_number_is_current(name, python_lines):
 @pytest.mark.parametrize("name", ["size_beyond_a_signed_number", "size_at_the_end", "size_one_sector_too_large"])
 def test_a_size_beyond_the_limit_gives_no_geometry(name, python_lines):
     lines = python_lines(name)
-    assert lines["/metadata/is_geometry_ok"] == lines["/has_geometry"] == "= false"
+    assert lines["/metadata/is_geometry_ok"] == lines["/layout/is_complete"] == "= false"
     assert lines["/block_allocation_table"] == "none"
 
 

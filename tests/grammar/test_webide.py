@@ -105,11 +105,8 @@ def test_before_anything_is_opened_the_tree_tells_what_the_image_is(pages):
     assert text["identifier"].endswith(": Microsoft Windows 10.0.14393.0")
     assert text["metadata"].endswith(": disk of 10240 MiB, blocks of 32 MiB, dynamic")
     assert text[BAT].endswith(": 320 blocks of 32 MiB in 3 chunks")
-    assert text["regionTable1"].endswith(
-        ": signature ok: true; BAT: 1048576 bytes at 0x300000; metadata: 1048576 bytes at 0x200000"
-    )
+    assert text["regionTable1"].endswith(": signature ok: true; BAT at 0x300000; metadata at 0x200000")
     assert text["currentRegionTable"].partition(": ")[2] == text["regionTable1"].partition(": ")[2]
-    assert text["virtualDiskSize"].endswith(f" = {10 << 30}")
 
 
 @pytest.mark.corpus
@@ -142,8 +139,8 @@ def test_blocks_have_numbers_and_states_and_only_present_ones_places(pages):
     built = BUILT["broken_header"]()
     names = ["NOT_PRESENT", "UNDEFINED", "ZERO", "UNMAPPED", "", "", "FULLY_PRESENT"]
     for n in range(11):
-        place = f"0x{built.block_offset[n]:X}" if n in built.block_offset else "<no value>"
-        expected = f"{n} [PayloadBlock]: block {n}: {names[built.spec.block(n).state]} {place}"
+        place = f" at MiB {built.block_offset[n] >> 20}" if n in built.block_offset else ""
+        expected = f"{n} [PayloadBlock]: block {n}: {names[built.spec.block(n).state]}{place}"
         assert pages["broken_header"].text[f"{BLOCKS}/{n}"] == expected
 
 
@@ -160,8 +157,8 @@ def test_differencing_shows_parent_and_sector_bitmap(pages):
     linkage = f"parent_linkage = {{{built.spec.parent.data_write_guid}}}"
     assert text["metadata/parentLocator/entries/0"].endswith(linkage)
     assert text["metadata/parentLocator/entries/1"].endswith(r"relative_path = ..\bases\parent disk.vhdx")
-    assert text[f"{BLOCKS}/2"].endswith(f"PARTIALLY_PRESENT 0x{built.block_offset[2]:X}")
-    assert text[BITMAP].endswith(f": BITMAP_PRESENT 0x{built.bitmap_offset[0]:X}")
+    assert text[f"{BLOCKS}/2"].endswith(f"PARTIALLY_PRESENT at MiB {built.block_offset[2] >> 20}")
+    assert text[BITMAP].endswith(f": BITMAP_PRESENT at MiB {built.bitmap_offset[0] >> 20}")
     assert pages["child"].bytes.startswith(f"1048576 bytes at 0x{built.bitmap_offset[0]:x}\n")
 
 
@@ -181,7 +178,7 @@ def test_log_sectors_show_entries_descriptors_and_targets(pages, corpus):
         if kind == "entry":
             low, high, count = (number(data, at + field, "I") for field in (16, 20, 24))
             session = "current" if data[at + 32 : at + 48] == log_guid else "other"
-            assert shown.endswith(f" sequence number 0x{high:X}:0x{low:X}, {count} descriptors, log GUID {session}")
+            assert shown.endswith(f" sequence 0x{high:X}:0x{low:X}, log GUID {session}, {count} descriptors")
     target = number(data, log + 4 * KB + 64 + 16, "Q")
     assert text[DESCRIPTOR].endswith(f": 4096 bytes at 0x{target:X}")
     assert pages["dirty"].bytes.startswith(f"4096 bytes at 0x{target:x}\n")
@@ -222,6 +219,6 @@ def test_the_largest_disk_opens_with_its_chunks_in_groups(pages):
     assert page.text[BAT].endswith(": 2097152 blocks of 32 MiB in 16384 chunks")
     place = BUILT["largest"]().block_offset[2**21 - 1]
     entry = page.text[f"{BAT}/chunks/16383/payloadBlocks/127"]
-    assert entry == f"127 [PayloadBlock]: block {2**21 - 1}: FULLY_PRESENT 0x{place:X}"
+    assert entry == f"127 [PayloadBlock]: block {2**21 - 1}: FULLY_PRESENT at MiB {place >> 20}"
     assert page.text[f"{BAT}/chunks/16383/firstBlock"].endswith(f" = {2**21 - 128}")
     assert page.made < 100_000  # 16384 chunks, but only the opened one's entries: the disk has 2 million
