@@ -19,7 +19,7 @@ from builder import MB, dynamic, full
 from nbd_client import Client
 from running import running
 
-from vhdxreader.integrations.nbd import NbdServer, client, served, unix_socket
+from vhdxreader.integrations.nbd import NbdServer, served, unix_socket
 from vhdxreader.integrations.nbd.client import Client as ServerSide
 
 IMAGE = dynamic(9 * MB, {0: full()})
@@ -199,8 +199,8 @@ def test_of_many_that_start_at_once_one_gets_the_socket(tmp_path):
 
 def test_requests_that_came_together_are_received_together(monkeypatch):
     calls = []
-    received = client._Received.readinto
-    monkeypatch.setattr(client._Received, "readinto", lambda self, buffer: calls.append(1) or received(self, buffer))
+    received = ServerSide._receive
+    monkeypatch.setattr(ServerSide, "_receive", lambda self: calls.append(1) or received(self))
     here, there = socket.socketpair()
     with here, there:
         there.sendall(bytes(range(16)) * 28)

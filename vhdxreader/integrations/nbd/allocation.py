@@ -45,7 +45,7 @@ class Allocation:
         start = end = offset
         state = -1
         for extent in self._export.extents(offset=offset, length=min(size, self._export.size - offset)):
-            found = int(State.HOLE | State.ZERO) if extent.zero else 0
+            found = State.HOLE | State.ZERO if extent.zero else 0
             if found != state and end > start:
                 yield start, end, state
                 start = end

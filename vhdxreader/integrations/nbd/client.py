@@ -6,7 +6,6 @@ takes nothing, is waited for only as long as `within` allows, however slowly its
 
 from __future__ import annotations
 
-import io
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 
 from .protocol import ProtocolError
 
-_BUFFER = 64 << 10  # bytes: many small requests by one call of the system
+_BUFFER = 16 << 10  # bytes: many small requests by one call of the system
 _SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 """A client that has gone is an error of its own thread, also where SIGPIPE would end the process."""
 
@@ -26,26 +25,31 @@ class Client:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._received = _Received(connection)
-        self._stream = io.BufferedReader(self._received, _BUFFER)
+        self._received = b""  # and not yet read
+        self._deadline: float | None = None
         if connection.family != getattr(socket, "AF_UNIX", None):
             _set_up_tcp(connection)
 
     def read_some(self, size: int) -> bytes:
         """At most so many bytes, as soon as there are any; none where the client has gone."""
-        # peek fills the buffer, which read1 alone goes past
-        return self._stream.read1(size) if self._stream.peek() else b""
+        received = self._received or self._receive()
+        self._received = received[size:]
+        return received[:size]
 
     def read(self, size: int) -> bytes:
         """All of `size` bytes."""
-        data = self._stream.read(size)
-        if len(data) < size:
-            raise ProtocolError("the client has gone")
-        return data
+        parts = []
+        while size:
+            part = self.read_some(size)
+            if not part:
+                raise ProtocolError("the client has gone")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
 
     def send(self, head: bytes, data: memoryview | None = None) -> None:
         """Both, one behind the other."""
-        self._received.keep_time()
+        self._keep_time()
         if data is None:
             self._connection.sendall(head, _SEND_FLAGS)
             return
@@ -59,34 +63,23 @@ class Client:
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """All that is read and sent in this context takes so long at most, or `ProtocolError` ends it."""
-        self._received.deadline = time.monotonic() + seconds
+        self._deadline = time.monotonic() + seconds
         try:
             yield
         except TimeoutError as error:
             raise ProtocolError(f"it did not send or take in {seconds:g} seconds what it must") from error
         finally:
-            self._received.deadline = None
+            self._deadline = None
             self._connection.settimeout(None)
 
+    def _receive(self) -> bytes:
+        self._keep_time()
+        return self._connection.recv(_BUFFER)
 
-class _Received(io.RawIOBase):
-    """What a client sends. After a timeout, unlike with `socket.makefile`, it can still be read."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.deadline: float | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # BufferedReader gives just this
-        self.keep_time()
-        return self._connection.recv_into(buffer)
-
-    def keep_time(self) -> None:
+    def _keep_time(self) -> None:
         """Have the connection wait up to the deadline, and no longer."""
-        if self.deadline is not None:
-            left = self.deadline - time.monotonic()
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             self._connection.settimeout(left)

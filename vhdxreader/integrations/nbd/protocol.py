@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 KB, MB = 1 << 10, 1 << 20
 
@@ -77,7 +77,7 @@ class Command(IntEnum):
     BLOCK_STATUS = 7
 
 
-class CommandFlag(IntFlag):
+class CommandFlag(IntEnum):
     """How it wants that."""
 
     DF = 1 << 2  # the reply must not be fragmented
@@ -107,7 +107,7 @@ class Error(IntEnum):
     ENOTSUP = 95
 
 
-class State(IntFlag):
+class State(IntEnum):
     """Of an extent in `base:allocation`."""
 
     HOLE = 1

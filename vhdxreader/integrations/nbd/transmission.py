@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import threading
+from itertools import chain
 
 from . import protocol as nbd
 from .allocation import Allocation
@@ -16,10 +17,8 @@ from .protocol import Chunk, Command, CommandFlag, Error, ProtocolError
 _log = logging.getLogger("vhdxreader.nbd")
 
 _OFFSET = struct.Struct(">Q")
-_HOLE = struct.Struct(">QI")
-_EXTENT = struct.Struct(">II")
 _ERROR = struct.Struct(">IH")
-_CONTEXT_ID = struct.pack(">I", 1)
+_CONTEXT_ID = 1
 _PIECE = nbd.MB  # bytes of a structured reply's chunk
 _REQUEST_SECONDS = 30  # for the rest of a request that has begun, and for each piece of what it wants to write
 _REPLY_SECONDS = 60  # for taking a long reply
@@ -52,10 +51,10 @@ class Transmission:
             magic, flags, command, cookie, offset, length = unpack(request)
             if magic != nbd.REQUEST_MAGIC:
                 raise ProtocolError("a request without its magic")
-            if command == Command.DISC:
-                return
             if command == Command.READ and not flags and 0 < length <= _PIECE and offset + length <= self._export.size:
                 self._read_piece(cookie, offset, length)
+            elif command == Command.DISC:
+                return
             else:
                 self._other(command, flags, cookie, offset, length)
 
@@ -75,14 +74,14 @@ class Transmission:
 
     def _other(self, command: int, flags: int, cookie: int, offset: int, length: int) -> None:
         inside = offset + length <= self._export.size and length > 0
-        if command in (Command.WRITE, Command.TRIM, Command.WRITE_ZEROES):
+        if command == Command.BLOCK_STATUS and inside and self._agreed.allocation:
+            self._block_status(flags, cookie, offset, length)
+        elif command in (Command.WRITE, Command.TRIM, Command.WRITE_ZEROES):
             if command == Command.WRITE:
                 self._skip(length)
             self._refuse(cookie, Error.EPERM, "the export is read-only")
         elif command == Command.READ and inside and length <= nbd.MAX_REQUEST and flags in (0, CommandFlag.DF):
             self._read_long(flags, cookie, offset, length)
-        elif command == Command.BLOCK_STATUS and inside and self._agreed.allocation:
-            self._block_status(flags, cookie, offset, length)
         elif command in (Command.FLUSH, Command.CACHE):
             self._refuse(cookie, Error.ENOTSUP, "the command was not offered")
         else:
@@ -128,8 +127,9 @@ class Transmission:
         except OSError as error:
             self._failed(cookie, offset, length, error)
             return
-        data = _CONTEXT_ID + b"".join(_EXTENT.pack(size, state) for size, state in extents)
-        self._client.send(nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.BLOCK_STATUS, cookie, len(data)) + data)
+        words = [_CONTEXT_ID, *chain.from_iterable(extents)]
+        head = nbd.CHUNK.pack(nbd.CHUNK_MAGIC, nbd.DONE, Chunk.BLOCK_STATUS, cookie, 4 * len(words))
+        self._client.send(head + struct.pack(f">{len(words)}I", *words))
 
     def _failed(self, cookie: int, offset: int, length: int, error: OSError) -> None:
         _log.error("%s: %d bytes at %#x cannot be read: %s", self._agreed.name, length, offset, error)
