@@ -48,7 +48,8 @@ def build_fleet(folder: Path, size: int) -> Path:
         for depth in range(length):
             number = next(numbers, None)
             if number is None:
-                os.sync()  # until then, a file system may not have given them their space
+                if hasattr(os, "sync"):
+                    os.sync()  # until then, a file system may not have given them their space
                 return folder
             where.mkdir(parents=True, exist_ok=True)
             image = _link(image, chain, depth)

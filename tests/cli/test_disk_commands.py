@@ -304,6 +304,15 @@ def test_hash_meets_lists_that_it_cannot_use(capsys, folder):
     assert command(capsys, "hash", "disk.vhdx", "--verify", "list") == (64, "")
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("how", [[], ["--socket", "s"], ["--exec", "true"]], ids=str)
+def test_serve_without_sockets_that_have_paths(how, capsys, monkeypatch):
+    """As Python for Windows has none."""
+    monkeypatch.delattr(socket, "AF_UNIX", raising=False)
+    assert run(["serve", "disk.vhdx", *how]) == 1
+    assert "no sockets with paths; a port can be named instead" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Unix sockets")
 def test_serve_outlives_a_client_that_hangs_up(folder):
     arguments = [sys.executable, "-m", "vhdxreader", "serve", "disk.vhdx", "--socket", "s"]

@@ -71,7 +71,7 @@ def piped(data, *arguments):
 @pytest.mark.parametrize("data", [RAW, PACKED["disk.vhdx.gz"], PACKED["disk.vhdx.xz"]])
 def test_standard_input(data):
     done = piped(data, "hash", "-")
-    assert (done.returncode, done.stdout.decode()) == (0, f"{DIGEST}  -\n")
+    assert (done.returncode, done.stdout.decode().splitlines()) == (0, [f"{DIGEST}  -"])
     assert b"temporary space" in done.stderr
 
 
@@ -80,7 +80,7 @@ def test_a_file_on_standard_input_is_read_where_it_is(tmp_path):
     command = [sys.executable, "-m", "vhdxreader", "hash", "-"]
     with path.open("rb") as file:
         done = subprocess.run(command, stdin=file, capture_output=True, check=False)
-    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"{DIGEST}  -\n", b"")
+    assert (done.returncode, done.stdout.decode().splitlines(), done.stderr) == (0, [f"{DIGEST}  -"], b"")
 
 
 def test_other_files_are_not_unpacked(tmp_path):
@@ -170,7 +170,8 @@ def test_nothing_is_left(folder, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with open_unpacked(folder / "disk.ZIP"):
-        assert os.listdir(temporary) == []
+        assert os.listdir(temporary) == [] or os.name == "nt"  # which gives it a name until it is closed
+    assert os.listdir(temporary) == []
     with pytest.raises(VhdxError):
         open_unpacked(folder / "disk.ZIP", max_size=1)
     assert not before or len(os.listdir("/proc/self/fd")) == before

@@ -49,9 +49,9 @@ def test_a_parent_that_is_named(folder, capsys, place, command):
     base, child = BASE.save(folder / where), save_child(folder, relative)
     alone = ["--parents", "none", "--force", "-q"]
     words = {
-        "convert": ["convert", child, base, *alone],
+        "convert": ["convert", child, base, *alone, "-O", "raw"],
         "convert to qcow2": ["convert", child, base, *alone, "-O", "qcow2"],
-        "salvage": ["convert", child, base, *alone, "--salvage"],
+        "salvage": ["convert", child, base, *alone, "-O", "raw", "--salvage"],
         "skeleton": ["skeleton", child, base, "--force"],
         "mapfile": ["convert", child, folder / "out", *alone, "--mapfile", base],
     }[command]

@@ -27,7 +27,7 @@ site=$home/site
 rm -rf "$site"
 python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --platform win_amd64 \
     --python-version 3.12 --target "$site" "$(ls -t dist/*.whl | head -1)" pytest hypothesis colorama xxhash \
-    jinja2 'fsspec[http]'
+    jinja2 jsonschema pytsk3 mfusepy 'fsspec[http]'
 
 # Windows' Python under Wine starts only with pipes as its standard output, so `cat`.
 export PYTHONPATH="Z:${site//\//\\};Z:${PWD//\//\\}\\tests\\platforms" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1

@@ -207,5 +207,5 @@ def _close(image: _Image) -> None:
 
 def _status(mode: int, size: int, modified: int) -> dict[str, int]:
     times = dict.fromkeys(("st_mtime", "st_ctime", "st_atime"), modified)
-    owner = {"st_uid": os.getuid(), "st_gid": os.getgid()}
+    owner = {"st_uid": os.getuid(), "st_gid": os.getgid()} if hasattr(os, "getuid") else {}  # none on Windows
     return {"st_mode": mode, "st_nlink": 1, "st_size": size, "st_blocks": -(-size // 512), **owner, **times}

@@ -24,6 +24,8 @@ def unix_socket(path: str) -> socket.socket:
 
     A socket that lies there and that nobody listens at, as a killed process leaves it, is replaced; nothing else is.
     """
+    if not hasattr(socket, "AF_UNIX"):  # Python for Windows
+        raise OSError(errno.EAFNOSUPPORT, "this system's Python has no sockets with paths; a port can be named instead")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # What is bound, but does not listen yet, would look dead to another that starts now.
