@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from .word_columns import from_doubles
 
-STRETCH = 1 << 15  # ranges that are Python objects, and not packed, at a time: what a processor caches
+STRETCH = 1 << 13  # ranges that are Python objects, and not packed, at a time: what a processor caches
+_MERGED_STRETCHES = 4  # the same for a merge, which passes over them less often
 
 
 class Ranges(NamedTuple):
@@ -94,11 +95,11 @@ def union(parts: Iterable[Keys]) -> Keys:
 
 
 def _merged(runs: Sequence[Keys]) -> Ranges:
-    """The union of many runs, by slices of all of them that together are about one stretch."""
+    """The union of many runs, by slices of all of them that together are a few stretches."""
     total = sum(len(run.starts) for run in runs)
     merged = Ranges(array("Q", [0]) * total, array("Q", [0]) * total)  # growing would take more memory
     used = 0
-    step = max(STRETCH // (2 * len(runs)), 1) if runs else 1
+    step = max(_MERGED_STRETCHES * STRETCH // (2 * len(runs)), 1) if runs else 1
     samples = sorted(key for run in runs for key in run.starts[::step])
     cuts = samples[len(runs) :: len(runs)] if runs else []  # a slice has at most two steps of each run
     cursors = [0] * len(runs)
