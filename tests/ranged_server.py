@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.head(503 if broken else 404, [("Content-Length", "0")])
         data = server.files[path]
         version = [("ETag", f'"{server.versions[path]}"')] if server.has_versions else []
-        if server.ignores_ranges:
+        if server.ignores_ranges or "Range" not in self.headers:
             self.head(200, [("Content-Length", str(len(data))), *version])
             self.wfile.write(data)
             return None

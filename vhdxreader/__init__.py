@@ -41,7 +41,7 @@ _LATER = {
         "VhdxError",
         "problem_to_dict",
     ],
-    "files.opening": ["BinaryFile", "RemotePath", "open_source", "without_secrets"],
+    "files.opening": ["BinaryFile", "RemotePath", "is_url", "open_source", "without_secrets"],
     "files.source": ["Source"],
     "format.block_geometry": ["Geometry"],
     "format.header": ["Header"],
@@ -53,6 +53,7 @@ _LATER = {
     "format.structure_copies": ["Copy"],
     "plain_values": ["plain", "printable", "short_size"],
     "tools.survey": ["SurveyProgress", "forest_of", "survey"],
+    "tools.survey_names": ["named_images"],
     "tools.survey_record": ["SURVEY_KEYS", "SurveyTask", "stamp_of", "survey_image"],
     "disk.folder_search": ["find_images"],
     "disk.needed_files": ["needed_files"],
@@ -113,7 +114,7 @@ if TYPE_CHECKING:
         VhdxError,
         problem_to_dict,
     )
-    from .files.opening import BinaryFile, RemotePath, open_source, without_secrets
+    from .files.opening import BinaryFile, RemotePath, is_url, open_source, without_secrets
     from .files.source import Source
     from .files.unpacking import is_packed, open_unpacked
     from .files.writing import WholeFile
@@ -147,6 +148,7 @@ if TYPE_CHECKING:
     from .tools.skeleton import Skeleton, lacks_payload, write_skeleton
     from .tools.steady import steady
     from .tools.survey import SurveyProgress, forest_of, survey
+    from .tools.survey_names import named_images
     from .tools.survey_record import SURVEY_KEYS, SurveyTask, stamp_of, survey_image
 
     __version__: str
@@ -244,9 +246,11 @@ __all__ = [
     "hash_file",
     "hash_twice",
     "is_packed",
+    "is_url",
     "is_vhdx",
     "lacks_payload",
     "measure",
+    "named_images",
     "needed_files",
     "open",
     "open_chain",

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -372,51 +373,88 @@ def test_serve_used_wrongly(capsys):
 # ---- mount
 
 
-@pytest.mark.witness
-def test_mount_in_the_background(folder, witness):
+@contextmanager
+def mounted(folder, witness, *arguments):
+    """What is mounted by the command; unmounted at the end."""
     fusermount = witness("fusermount3")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("there is no /dev/fuse for this user")
-    (folder / "mnt").mkdir()
-    arguments = [sys.executable, "-m", "vhdxreader", "mount", ".", "mnt"]
+    mountpoint = folder / "mnt"
+    mountpoint.mkdir()
+    whole = [sys.executable, "-m", "vhdxreader", "mount", *arguments, "mnt"]
+    process = subprocess.Popen(whole, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        subprocess.run(
-            arguments, cwd=folder, check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        for _ in range(200):
-            if (folder / "mnt" / "disk.vhdx").exists():
+        for _ in range(400):
+            if os.path.ismount(mountpoint) or process.poll():
                 break
             time.sleep(0.05)
-        assert (folder / "mnt" / "child.avhdx" / "disk.raw").read_bytes() == CHILD.expected()
-        assert (folder / "mnt" / "disk.vhdx" / "partition1.raw").read_bytes() == IMAGE.expected(MB, 51200)
+        yield mountpoint
     finally:
-        subprocess.run([fusermount, "-u", folder / "mnt"], capture_output=True, check=False)
+        subprocess.run([fusermount, "-uz", mountpoint], capture_output=True, check=False)
+        if process.poll() is None:
+            process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
+def read(*paths: Path) -> bytes:
+    """By another process: this one may serve what they come from."""
+    return subprocess.run(["cat", *paths], capture_output=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.witness
+def test_mount_in_the_background(folder, witness):
+    with mounted(folder, witness, ".") as shown:
+        assert (shown / "child.avhdx" / "disk.raw").read_bytes() == CHILD.expected()
+        assert (shown / "disk.vhdx" / "partition1.raw").read_bytes() == IMAGE.expected(MB, 51200)
+
+
+@pytest.mark.witness
+def test_mount_in_the_background_finds_what_was_named_from_here(folder, witness):
+    (folder / "sub").mkdir()
+    os.rename(folder / "disk.vhdx", folder / "sub" / "other.vhdx")
+    with mounted(folder, witness, "child.avhdx", "--parent", "sub/other.vhdx") as shown:
+        assert (shown / "disk.raw").read_bytes() == CHILD.expected()
 
 
 @pytest.mark.witness
 def test_mount_of_a_url(folder, witness):
-    fusermount = witness("fusermount3")
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        pytest.skip("there is no /dev/fuse for this user")
-    (folder / "mnt").mkdir()
     with ranged_server() as server:
         server.put("/disk.vhdx", (folder / "disk.vhdx").read_bytes())
         url = server.put("/child.avhdx", (folder / "child.avhdx").read_bytes())
-        assert run(["mount", url, "mnt"]) == 64
-        arguments = [sys.executable, "-m", "vhdxreader", "mount", url, "mnt", "--foreground"]
-        process = subprocess.Popen(arguments, cwd=folder)
-        try:
-            for _ in range(400):
-                if os.path.ismount(folder / "mnt") or process.poll() is not None:
-                    break
-                time.sleep(0.05)
-            shown = [str(folder / "mnt" / name) for name in ("disk.raw", "findings.txt")]
-            done = subprocess.run(["cat", *shown], capture_output=True, check=True, timeout=60)
-            assert done.stdout == CHILD.expected()
-        finally:
-            subprocess.run([fusermount, "-uz", folder / "mnt"], capture_output=True, check=False)
-            process.terminate()
-            assert process.wait(30) in (0, -signal.SIGTERM)
+        with mounted(folder, witness, url, "--foreground") as shown:
+            assert read(shown / "disk.raw", shown / "findings.txt") == CHILD.expected()
+
+
+@pytest.mark.witness
+def test_mount_of_a_folder_on_a_server(folder, witness):
+    with ranged_server() as server:
+        url = server.put("/images/", b'<a href="disk.vhdx">disk.vhdx</a> <a href="child.avhdx">child.avhdx</a>')
+        for name in ("disk.vhdx", "child.avhdx"):
+            server.put(f"/images/{name}", (folder / name).read_bytes())
+        with mounted(folder, witness, url, "--foreground") as shown:
+            assert sorted(os.listdir(shown)) == ["child.avhdx", "disk.vhdx"]
+            assert read(shown / "child.avhdx" / "disk.raw") == CHILD.expected()
+            assert read(shown / "disk.vhdx" / "partition1.raw") == IMAGE.expected(MB, 51200)
+
+
+@pytest.mark.parametrize("name", ["mount", "tree", "survey"])
+def test_a_server_that_lists_nothing_or_breaks_off_is_named(name, folder, capsys):
+    (folder / "mnt").mkdir()
+    more = ["mnt", "--foreground"] if name == "mount" else []
+    with ranged_server() as server:
+        url = server.put("/images/", b'<a href="a.txt">a.txt</a>')
+        for server.breaks in ([], ["drop"] * 9):
+            assert run([name, url, *more]) == 1
+            assert url in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_read_by_url_is_not_mounted_in_the_background(folder, capsys):
+    (folder / "mnt").mkdir()
+    url = "https://127.0.0.1:9/disk.vhdx"  # nobody is asked
+    for arguments in ([url], ["https://127.0.0.1:9/"], [".", "--parent", url], ["child.avhdx", "--parent", url]):
+        assert run(["mount", *arguments, "mnt"]) == 64
+        assert "needs --foreground" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")
@@ -424,6 +462,8 @@ def test_mount_says_at_once_what_is_wrong(folder, capsys):
     (folder / "mnt").mkdir()
     assert command(capsys, "mount", "nowhere", "mnt") == (1, "")
     assert command(capsys, "mount", "disk.raw", "mnt") == (1, "")
+    assert command(capsys, "mount", "*.nothing", "mnt") == (1, "")
+    assert command(capsys, "mount", "mnt", "mnt") == (1, "")
     assert command(capsys, "mount", "disk.vhdx", "nowhere") == (64, "")
 
 

@@ -21,7 +21,7 @@ import vhdxreader
 
 PUBLIC = {
     "opening": "open open_chain open_unpacked is_packed is_vhdx BinaryFile RemotePath Source open_source Chain"
-    " without_secrets VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
+    " is_url without_secrets VhdxImage VirtualDisk Extent Kind Lost Doubtful DamagedRange",
     "structures": "Copy DiskType Geometry Header Metadata MetadataItem ParentLocator Region RegionTable",
     "log": "ActiveSequence ExaminedEntry LogChanges LogEntry LogHandling LogState LogStatus LogSummary"
     " LogListing LogUpdate read_log",
@@ -30,7 +30,7 @@ PUBLIC = {
     " digest_algorithms parse_digest_list expected_digests ListedDigest measure Measurement FileUse",
     "surveys": "SURVEY_KEYS SurveyProgress SurveyTask forest_of stamp_of survey survey_image",
     "fleets": "Fleet Merge examine_fleet fleet_page write_fleet_report",
-    "forests": "chain_forest find_images Forest ForestNode ForestMember ParentState",
+    "forests": "chain_forest find_images named_images Forest ForestNode ForestMember ParentState",
     "files": "WholeFile CustodyRecord needed_files",
     "tools": "check Report convert copy_range dump DumpNode DUMP_SECTIONS MAX_DUMP_COUNT lacks_payload Skeleton"
     " write_skeleton steady shared_blocks unused_ranges FileRange",

@@ -72,18 +72,7 @@ class Transport(ABC):
         """What `work` gives; whatever a library raises becomes an `OSError` that names the file."""
         if os.getpid() != self._process:
             raise FinalError(errno.EINVAL, "opened in another process; start processes by spawn", self.name)
-        try:
-            return work()
-        except FinalError as error:
-            raise FinalError(error.errno or errno.EPROTO, error.strerror or str(error), self.name) from error
-        except _FINAL as error:
-            kind = type(error) if isinstance(error, OSError) else FinalError
-            raise kind(getattr(error, "errno", None) or errno.ENOENT, _text(error), self.name) from error
-        except Exception as error:  # of whatever library
-            number = getattr(error, "errno", None)
-            if number in (None, errno.EIO):  # what a medium's error leads to, sector by sector, is of no use here
-                number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.ECONNABORTED
-            raise OSError(number, _text(error), self.name) from error
+        return translated(work, self.name)
 
 
 class FileSystemTransport(Transport):
@@ -114,6 +103,22 @@ class FileSystemTransport(Transport):
         with self._one_by_one:
             data: bytes = self._system.cat_file(self._path, start=start, end=end)
         return data
+
+
+def translated(work: Callable[[], T], name: str) -> T:
+    """What `work` gives; whatever a library raises becomes an `OSError` that names the file."""
+    try:
+        return work()
+    except FinalError as error:
+        raise FinalError(error.errno or errno.EPROTO, error.strerror or str(error), name) from error
+    except _FINAL as error:
+        kind = type(error) if isinstance(error, OSError) else FinalError
+        raise kind(getattr(error, "errno", None) or errno.ENOENT, _text(error), name) from error
+    except Exception as error:  # of whatever library
+        number = getattr(error, "errno", None)
+        if number in (None, errno.EIO):  # what a medium's error leads to, sector by sector, is of no use here
+            number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.ECONNABORTED
+        raise OSError(number, _text(error), name) from error
 
 
 def whole(data: bytes, size: int, start: int) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..disk.folder_search import MAX_DEPTH, find_images, has_image_name
-from ..files.opening import is_url
+from ..files.opening import is_url, without_secrets
 
 Named = tuple[str, int]  # a path or URL, and its size in bytes; 0 where that is not known
 
@@ -32,7 +32,8 @@ def named_images(
     depth: int = MAX_DEPTH,
     onerror: Callable[[OSError], object] | None = None,
 ) -> dict[str, int]:
-    """All images that these name, with their sizes: of folders those at most `depth` folders down, as `find_images`.
+    """All images that these name, paths, URLs or globs, with their sizes in bytes, 0 where that is not known: of
+    folders those at most `depth` folders down, as `find_images`, which a folder on a server tells by their names.
 
     Raises `OSError` for a path that is not there, or a folder that is not for us.
     """
@@ -76,19 +77,30 @@ def _remote_images(url: str, depth: int) -> Iterator[Named]:
     """The image; or those that a glob matches; or those with an image's name in a folder (by HTTP, a URL with a slash
     at its end, if the server lists it). What is unpacked on the way, such as `zip://…::…`, is one image."""
     from ..files.remote import locate_url, url_like
+    from ..files.transport import translated
 
     if "::" in url:
         yield url, 0
         return
     system, path = locate_url(url)
-    if "*" in path or "[" in path:
-        found: dict[str, Any] = system.glob(path, detail=True)
-    elif url.endswith("/") or ("http" not in system.protocol and system.isdir(path)):
-        found = system.find(path, maxdepth=depth + 1, detail=True)
-        found = {name: info for name, info in found.items() if has_image_name(name)}
-    else:
+    found = translated(lambda: _listed(url, system, path, depth), without_secrets(url))
+    if found is None:
         yield url, 0
         return
-    for name, info in found.items():
-        if info.get("type") != "directory":
-            yield url_like(url, system, name), int(info.get("size") or 0)
+    images = {name: info for name, info in found.items() if info.get("type") != "directory"}
+    if not images:  # nor does fsspec say why a server lists nothing
+        raise FileNotFoundError(errno.ENOENT, "no image is listed there", without_secrets(url))
+    for name, info in images.items():
+        yield url_like(url, system, name), int(info.get("size") or 0)
+
+
+def _listed(url: str, system: Any, path: str, depth: int) -> dict[str, dict[str, Any]] | None:
+    """What a server lists, by names and as fsspec describes it; None where the URL is that of one file."""
+    found: dict[str, dict[str, Any]]
+    if "*" in path or "[" in path:
+        found = system.glob(path, detail=True)
+        return found
+    if not url.endswith("/") and ("http" in system.protocol or not system.isdir(path)):
+        return None
+    found = system.find(path, maxdepth=depth + 1, detail=True)
+    return {name: info for name, info in found.items() if has_image_name(name)}
