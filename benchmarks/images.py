@@ -18,7 +18,10 @@ from builder import GB, MB, TB, Locator, Spec, build, differencing, dynamic, ful
 DENSE_SIZE = GB
 SPARSE_SIZE = 64 * GB
 HUGE_SIZE = 64 * TB
+VAST_SIZE = 8 * TB
 PARTIAL_SIZE = 64 * MB
+_VAST_BLOCK = 32 * MB
+_VAST_BLOCKS = (0, 1000, VAST_SIZE // _VAST_BLOCK - 1)
 _CLUSTER = 1000  # blocks
 _FULLY_PRESENT = 6
 _HUGE_CHUNK = 4096  # payload blocks of 1 MB to a sector bitmap entry, at 512-byte sectors
@@ -90,6 +93,23 @@ class Images:
     def small(self) -> Path:
         """10 MB with two blocks."""
         return dynamic(10 * MB, {0: full(), 9: full()}).save(self.folder / "small.vhdx")
+
+    @cached_property
+    def vast(self) -> Path:
+        """8 TB in blocks of 32 MB, three present."""
+        blocks = {number: full(_noise(number)) for number in _VAST_BLOCKS}
+        return dynamic(VAST_SIZE, blocks, block_size=_VAST_BLOCK).save(self.folder / "vast.vhdx")
+
+    @cached_property
+    def vast_raw(self) -> Path:
+        """The raw file of the same bytes as `vast`, sparse."""
+        path = self.folder / "vast.raw"
+        with path.open("wb") as file:
+            for number in _VAST_BLOCKS:
+                file.seek(number * _VAST_BLOCK)
+                file.write(_noise(number).ljust(_VAST_BLOCK, b"\0"))
+            file.truncate(VAST_SIZE)
+        return path
 
     @cached_property
     def huge_empty(self) -> Path:

@@ -58,14 +58,23 @@ def command(name: str) -> str | None:
 
 def own_command(folder: Path, *words: str | Path) -> Callable[[], object]:
     """Runs `vhdxreader` with these words, with bytecode in the folder, as after an installation."""
-    environment = {
+    command, environment = own_words(*words), own_environment(folder)
+    return lambda: subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
+
+
+def own_words(*words: str | Path) -> list[str]:
+    """The command line of `vhdxreader` with these words."""
+    return [sys.executable, "-m", "vhdxreader", *map(str, words)]
+
+
+def own_environment(folder: Path) -> dict[str, str]:
+    """What it is run in: bytecode is kept in the folder, as after an installation."""
+    return {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
     }
-    command = [sys.executable, "-m", "vhdxreader", *map(str, words)]
-    return lambda: subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
 
 
 def versions() -> dict[str, str]:
@@ -76,7 +85,9 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
-    for name, arguments in {"qemu-img": ["--version"], "7zz": ["i"], "cp": ["--version"], "cmp": ["--version"]}.items():
+    tools = {name: ["--version"] for name in ("qemu-img", "cp", "cmp", "nbdkit", "nbdcopy")}
+    tools |= {"7zz": ["i"], "vhdimount": ["-V"]}
+    for name, arguments in tools.items():
         found[name] = _first_line([name, *arguments]) if command(name) else "not installed"
     return found
 

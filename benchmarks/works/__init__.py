@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from images import Images
 from measure import Work
 
-from . import chain, convert, extents, reads, replay, startup, threads, whole_disks
+from . import chain, convert, extents, reads, replay, serving, startup, threads, whole_disks
 
 WORKS: dict[str, Callable[[Images], Iterator[Work]]] = {
     "reads": reads.works,
@@ -18,4 +18,5 @@ WORKS: dict[str, Callable[[Images], Iterator[Work]]] = {
     "threads": threads.works,
     "convert": convert.works,
     "whole": whole_disks.works,
+    "serving": serving.works,
 }
