@@ -40,7 +40,8 @@ doc: |
   Only the file signature is read at once. Everything else is an instance, so
   that a damaged or cut off part fails alone, and nothing large is read before
   it is asked for. Types that decode one structure of the format need neither
-  parent nor root nor parameters and work on its bytes alone.
+  parent nor root nor parameters and work on its bytes alone. Fields have the
+  names of the specification; `-orig-id` has those that are not the same.
 
   What cannot be said in this language is left to the program that uses it:
 
@@ -192,35 +193,28 @@ types:
         size: 4
         doc: The text `head`.
       - id: checksum
-        -orig-id: Checksum
         type: u4
         doc: CRC-32C (Castagnoli) of the 4096 bytes, this field taken as zero.
       - id: sequence_number
-        -orig-id: SequenceNumber
         type: u8
         doc: Of two valid headers, the one with the greater number is current.
       - id: file_write_guid
-        -orig-id: FileWriteGuid
         type: guid
         doc: New at the first write of any kind; tells if the file has changed.
       - id: data_write_guid
-        -orig-id: DataWriteGuid
         type: guid
         doc: |
           Changed before the first write that the user of the disk can see;
           this is what a child image remembers of its parent.
       - id: log_guid
-        -orig-id: LogGuid
         type: guid
         doc: |
           All zero if there is no log to replay; otherwise only log entries
           that carry the same GUID count.
       - id: log_version
-        -orig-id: LogVersion
         type: u2
         doc: Version of the log format; 0.
       - id: version
-        -orig-id: Version
         type: u2
         doc: Version of the VHDX format; 1.
       - id: len_log
@@ -261,7 +255,6 @@ types:
         size: 4
         doc: The text `regi`.
       - id: checksum
-        -orig-id: Checksum
         type: u4
         doc: CRC-32C (Castagnoli) of the 64 KiB, this field taken as zero.
       - id: num_entries
@@ -269,7 +262,6 @@ types:
         type: u4
         doc: Number of entries; at most 2047.
       - id: reserved
-        -orig-id: Reserved
         type: u4
     instances:
       is_magic_ok:
@@ -292,7 +284,6 @@ types:
     doc-ref: '[MS-VHDX] section 2.2.3.2'
     seq:
       - id: guid
-        -orig-id: Guid
         type: guid
         doc: Says what the region is.
       - id: ofs_region
@@ -308,7 +299,6 @@ types:
         type: b1
         doc: True if a reader has to know the region to open the image.
       - id: reserved
-        -orig-id: Reserved
         type: b31
     instances:
       is_in_file:
@@ -404,10 +394,7 @@ types:
           table.search.logical_sector_size.last.kind == "logical sector size"
             ? file_parameters.is_len_block_ok and virtual_disk_size.is_size_ok and logical_sector_size.is_size_ok
             : false
-        doc: |
-          True if block size, sector size and disk size are there and within
-          their limits (1 to 256 MiB, 512 or 4096 bytes, 64 TiB), so that the
-          block allocation table can be laid out.
+        doc: True if sizes of disk, block and sector are within their limits.
   metadata_table:
     -webide-representation: 'signature ok: {is_magic_ok}; {num_entries:dec} items'
     doc: Names the items, and says where each one is.
@@ -418,7 +405,6 @@ types:
         size: 8
         doc: The text `metadata`.
       - id: reserved
-        -orig-id: Reserved
         type: u2
       - id: num_entries
         -orig-id: EntryCount
@@ -449,7 +435,6 @@ types:
     doc-ref: '[MS-VHDX] section 2.6.1.2'
     seq:
       - id: item_id
-        -orig-id: ItemId
         type: guid
         doc: Says what the item is.
       - id: ofs_item
@@ -461,19 +446,15 @@ types:
         type: u4
         doc: Size of the item in bytes, at most 1 MiB; 0 if it is empty.
       - id: is_user
-        -orig-id: IsUser
         type: b1
         doc: True if the item belongs to a user of the image, not the system.
       - id: is_virtual_disk
-        -orig-id: IsVirtualDisk
         type: b1
         doc: True if it describes the virtual disk, false if this file.
       - id: is_required
-        -orig-id: IsRequired
         type: b1
         doc: True if a reader has to know the item to open the image.
       - id: reserved
-        -orig-id: Reserved
         type: b29
       - id: reserved1
         -orig-id: Reserved2
@@ -551,17 +532,14 @@ types:
         type: u4
         doc: Size of a block in bytes; a power of two from 1 MiB to 256 MiB.
       - id: leave_block_allocated
-        -orig-id: LeaveBlockAllocated
         type: b1
         doc: |
           True if blocks stay allocated once they are: a fixed disk. Without
           meaning if `has_parent` is true.
       - id: has_parent
-        -orig-id: HasParent
         type: b1
         doc: True for a differencing disk, which has a parent locator.
       - id: reserved
-        -orig-id: Reserved
         type: b30
     instances:
       len_block_mib:
@@ -579,7 +557,6 @@ types:
     doc-ref: '[MS-VHDX] section 2.6.2.2'
     seq:
       - id: virtual_disk_size
-        -orig-id: VirtualDiskSize
         type: u8
         doc: |
           Size of the disk in bytes; a multiple of the logical sector size
@@ -601,7 +578,6 @@ types:
     doc-ref: '[MS-VHDX] section 2.6.2.3'
     seq:
       - id: virtual_disk_id
-        -orig-id: VirtualDiskId
         type: guid
         doc: Kept by a copy of the file, and shown to the virtual machine.
   logical_sector_size_item:
@@ -610,7 +586,6 @@ types:
     doc-ref: '[MS-VHDX] section 2.6.2.4'
     seq:
       - id: logical_sector_size
-        -orig-id: LogicalSectorSize
         type: u4
         doc: In bytes, 512 or 4096; one bit of a sector bitmap covers as much.
     instances:
@@ -623,7 +598,6 @@ types:
     doc-ref: '[MS-VHDX] section 2.6.2.5'
     seq:
       - id: physical_sector_size
-        -orig-id: PhysicalSectorSize
         type: u4
         doc: In bytes, 512 or 4096; only a hint for those who use the disk.
   parent_locator_item:
@@ -634,11 +608,9 @@ types:
     doc-ref: '[MS-VHDX] section 2.6.2.6.1'
     seq:
       - id: locator_type
-        -orig-id: LocatorType
         type: guid
         doc: B04AEFB7-D19E-4A81-B789-25B8E9445913 if the parent is a VHDX file.
       - id: reserved
-        -orig-id: Reserved
         type: u2
       - id: num_entries
         -orig-id: KeyValueCount
@@ -732,8 +704,7 @@ types:
         if: is_complete
         doc: Size of a logical sector in bytes.
       has_parent:
-        value: _root.metadata.file_parameters.has_parent
-        if: is_complete
+        value: 'is_complete ? _root.metadata.file_parameters.has_parent : false'
         doc: True for a differencing disk.
       table:
         pos: ofs_bat.as<s8>
@@ -811,9 +782,7 @@ types:
         -webide-parse-mode: lazy
       has_sector_bitmap_entry:
         value: _parent.is_differencing or (chunk_number + 1.as<u8>).as<u8> < _parent.num_chunks
-        doc: |
-          False if the table ends before the entry, as it may after the last
-          chunk of a disk that is not differencing.
+        doc: False after the last chunk of a disk that is not differencing.
         -webide-parse-mode: lazy
       payload_blocks:
         pos: ofs_chunk.as<s8>
@@ -866,13 +835,11 @@ types:
     doc-ref: '[MS-VHDX] section 2.5.1'
     seq:
       - id: state
-        -orig-id: State
         type: b3
         enum: payload_state
         doc: What a read of the block gives.
         doc-ref: '[MS-VHDX] section 2.5.1.1'
       - id: reserved
-        -orig-id: Reserved
         type: b17
       - id: file_offset_mb_lo
         -orig-id: FileOffsetMB
@@ -907,13 +874,11 @@ types:
     doc-ref: '[MS-VHDX] section 2.5.1'
     seq:
       - id: state
-        -orig-id: State
         type: b3
         enum: sector_bitmap_state
         doc: Whether there is a sector bitmap block.
         doc-ref: '[MS-VHDX] section 2.5.1.2'
       - id: reserved
-        -orig-id: Reserved
         type: b17
       - id: file_offset_mb_lo
         -orig-id: FileOffsetMB
@@ -1066,7 +1031,6 @@ types:
         contents: loge
         doc: Identifies an entry.
       - id: checksum
-        -orig-id: Checksum
         type: u4
         doc: CRC-32C (Castagnoli) of the entry, this field taken as zero.
       - id: len_entry
@@ -1074,13 +1038,11 @@ types:
         type: u4
         doc: Size of the entry in bytes; a multiple of 4 KiB.
       - id: tail
-        -orig-id: Tail
         type: u4
         doc: |
           Offset in the log of the oldest entry that was still needed when
           this one was written; a multiple of 4 KiB.
       - id: sequence_number
-        -orig-id: SequenceNumber
         type: u8
         doc: Greater by one than that of the entry before; never 0.
       - id: num_descriptors
@@ -1088,20 +1050,16 @@ types:
         type: u4
         doc: Number of descriptors; may be 0.
       - id: reserved
-        -orig-id: Reserved
         type: u4
       - id: log_guid
-        -orig-id: LogGuid
         type: guid
         doc: The log GUID of the header that was current at the time.
       - id: flushed_file_offset
-        -orig-id: FlushedFileOffset
         type: u8
         doc: |
           Size in bytes that the file had safely reached when the entry was
           written; a shorter file has lost data.
       - id: last_file_offset
-        -orig-id: LastFileOffset
         type: u8
         doc: Size in bytes that holds all that was allocated at the time.
     instances:
@@ -1151,7 +1109,6 @@ types:
         contents: zero
         doc: Identifies a zero descriptor.
       - id: reserved
-        -orig-id: Reserved
         type: u4
       - id: len_zero
         -orig-id: ZeroLength
@@ -1162,7 +1119,6 @@ types:
         type: u8
         doc: Where in the file they go; a multiple of 4 KiB.
       - id: sequence_number
-        -orig-id: SequenceNumber
         type: u8
         doc: That of the entry.
     instances:
@@ -1186,11 +1142,9 @@ types:
         contents: desc
         doc: Identifies a data descriptor.
       - id: trailing_bytes
-        -orig-id: TrailingBytes
         size: 4
         doc: The last 4 bytes, whose place in the data sector is taken.
       - id: leading_bytes
-        -orig-id: LeadingBytes
         size: 8
         doc: The first 8 bytes, whose place in the data sector is taken.
       - id: ofs_file
@@ -1198,7 +1152,6 @@ types:
         type: u8
         doc: Where in the file they go; a multiple of 4 KiB.
       - id: sequence_number
-        -orig-id: SequenceNumber
         type: u8
         doc: That of the entry.
     instances:
@@ -1220,15 +1173,12 @@ types:
         size: 4
         doc: The text `data`.
       - id: sequence_high
-        -orig-id: SequenceHigh
         type: u4
         doc: The high 32 bits of the sequence number of the entry.
       - id: data
-        -orig-id: Data
         size: 4084
         doc: What is to be written, without the first 8 and the last 4 bytes.
       - id: sequence_low
-        -orig-id: SequenceLow
         type: u4
         doc: The low 32 bits of the sequence number of the entry.
     instances:

@@ -66,15 +66,19 @@ def kinds() -> dict[str, dict[str, Any]]:
 
 
 def named_attributes(kind: dict[str, Any]) -> dict[str, str]:
-    """Attribute by the specification's name; an instance puts together what bit fields had to split."""
-    attributes = {field["-orig-id"]: field["id"] for field in kind.get("seq", []) if "-orig-id" in field}
+    """Attribute by the specification's name, its own if it has no other; an instance puts split fields together."""
+    attributes = {field.get("-orig-id", pascal(field["id"])): field["id"] for field in kind.get("seq", [])}
     instances = kind.get("instances", {}).items()
     return attributes | {instance["-orig-id"]: name for name, instance in instances if "-orig-id" in instance}
 
 
+def pascal(name: str) -> str:
+    return "".join(map(str.capitalize, name.split("_")))
+
+
 def values(structure: Structure, kind: dict[str, Any], data: bytes) -> dict[str, Any]:
     """The value of each field, as the compiled grammar finds it in these bytes."""
-    decoded = getattr(Vhdx, "".join(map(str.capitalize, structure.type.split("_")))).from_bytes(data)
+    decoded = getattr(Vhdx, pascal(structure.type)).from_bytes(data)
     return {name: getattr(decoded, attribute) for name, attribute in named_attributes(kind).items()}
 
 
@@ -104,7 +108,7 @@ def test_a_table_has_neither_gaps_nor_overlaps(structure):
 @every_structure
 def test_the_grammar_has_the_fields_of_the_table(structure, kinds):
     assert sorted(named_attributes(kinds[structure.type])) == sorted(field.name for field in structure.fields)
-    assert all("-orig-id" in field for field in kinds[structure.type]["seq"])
+    assert all(field.get("-orig-id") != pascal(field["id"]) for field in kinds[structure.type]["seq"])
 
 
 @every_structure

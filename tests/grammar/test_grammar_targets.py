@@ -43,6 +43,19 @@ def test_nothing_is_calculated_in_32_bits_in_silence(compiled):
     assert code.count("as i32") == 2 * len(narrow)
 
 
+def test_no_parameter_can_be_null():
+    """C# has a type of its own for what an `if` may leave out, and refuses it as a parameter; a cast unpacks it."""
+    found = 0
+    for kind in types(grammar()).values():
+        instances = kind.get("instances", {})
+        for instance in instances.values():
+            arguments = re.findall(r"^\w+\((.*)\)$", str(instance.get("type")))
+            for argument in ", ".join(arguments).split(", "):
+                found += 1
+                assert "if" not in instances.get(argument, {}), argument
+    assert found > 5
+
+
 @pytest.mark.usefixtures("compiled")
 def test_an_unknown_target_is_refused_by_name(tmp_path):
     with pytest.raises(generate.GenerateError, match=r"no such target: klingon; there are .*python"):
