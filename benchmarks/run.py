@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [WORK ...] [--rounds N] [--folder FOLDER] [--json FILE]
 
-Prints a table of ratios and goals, and writes JSON where asked. The images (about 4 GB) are made in FOLDER, a
+Prints a table of ratios and goals, and writes JSON where asked. The images (about 6 GB) are made in FOLDER, a
 temporary one if it is not given, and the disk behind it is what `convert` writes to.
 """
 

@@ -244,6 +244,8 @@ def test_writing_is_refused():
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
     files = DiskFiles({})
     monkeypatch.setitem(sys.modules, "mfusepy", None)
+    monkeypatch.delitem(sys.modules, "vhdxreader.integrations.fuse_library", raising=False)  # of an earlier mount
+    monkeypatch.delattr("vhdxreader.integrations.fuse_library", raising=False)
     with pytest.raises(fuse.FuseMissingError, match=r"pip install vhdxreader\[fuse\]"):
         fuse.mount(files, str(tmp_path))
     monkeypatch.undo()
