@@ -659,7 +659,7 @@ def test_a_signal_handler_may_salvage_at_any_moment():
         found = {byte for lost in ranges.snapshot() for byte in range(lost.disk_offset, lost.end)}
         extra = range(35, 40) if was_there else ()
         assert found == {n for at in range(0, 80, 20) for n in range(at, at + 5)} | {42, 43, 44, *extra}
-    assert moment > 100
+    assert moment > 50  # instructions, of which newer Pythons need fewer
 
 
 def interrupted(ranges, moment):
@@ -670,8 +670,10 @@ def interrupted(ranges, moment):
         nonlocal left
         if frame.f_code.co_filename != sys.modules[DamagedRanges.__module__].__file__:
             return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
+        if event == "call":
+            frame.f_trace_opcodes = True
+            sys.settrace(trace)  # again: CPython 3.12 looks for such frames only here
+        elif event == "opcode":
             left -= 1
             if left == 0:
                 sys.settrace(None)
