@@ -287,10 +287,12 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the packa
         return sorted({*globals(), *__all__, "__version__"})
 
     def _import(name: str) -> Any:
-        from importlib import import_module, metadata
+        from importlib import import_module
 
         if name == "__version__":
-            return metadata.version(__name__)
+            from importlib.metadata import version  # which takes as long to load as all of click
+
+            return version(__name__)
         for module, names in _LATER.items():
             if name in names:
                 return getattr(import_module(f".{module}", __name__), name)

@@ -161,6 +161,14 @@ def test_the_library_loads_neither_the_command_line_nor_programs_nor_the_network
     assert unwanted & set(loaded) == set()
 
 
+def test_help_loads_no_reader():
+    asked = "import sys, vhdxreader.cli.app as app; app.run(['--help']); print(*sys.modules)"
+    loaded = run_python(asked).splitlines()[-1].split()
+    unwanted = {"vhdxreader.disk", "vhdxreader.files", "vhdxreader._generated", "crc32c", "importlib.metadata"}
+    assert "click" in loaded
+    assert unwanted & set(loaded) == set()
+
+
 def test_text_from_an_image_where_no_character_set_of_ours_has_it(tmp_path):
     path = dynamic(MB, creator="\u65e5\u672c").save(tmp_path / "disk.vhdx")
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}

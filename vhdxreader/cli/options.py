@@ -8,11 +8,15 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from vhdxreader import Geometry, PartitionStream, VhdxError, VirtualDisk
+import vhdxreader
+from vhdxreader import VhdxError
+
+if TYPE_CHECKING:  # what `--help` need not load
+    from vhdxreader import Geometry, PartitionStream, VirtualDisk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -181,7 +185,7 @@ def _geometry(_context: click.Context, _option: click.Parameter, text: str | Non
     if set(facts) != {"size", "block", "sector", "parent"} or facts["parent"] not in ("yes", "no"):
         raise click.BadParameter(f"{text!r} is not size=SIZE,block=SIZE,sector=SIZE,parent=yes|no")
     try:
-        return Geometry.checked(
+        return vhdxreader.Geometry.checked(
             size(facts["size"]), size(facts["block"]), size(facts["sector"]), facts["parent"] == "yes"
         )
     except ValueError as error:

@@ -8,12 +8,15 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 import vhdxreader
-from vhdxreader import DamagedRange, Finding, Severity, VirtualDisk
+from vhdxreader import Severity
+
+if TYPE_CHECKING:  # what `--help` need not load
+    from vhdxreader import DamagedRange, Finding, VirtualDisk
 
 _MAX_LISTED = 1000  # lost ranges
 _NARROW = 20  # columns in which nothing is wrapped
@@ -68,17 +71,17 @@ def _policies(match: re.Match[str]) -> str:
 
 
 _OPTIONS = (
-    (re.compile(r'\bparents="(\w+)"(?: or "(\w+)")?'), _policies),
-    (re.compile(r"\bparents=\[folder\]"), "--search DIR"),
-    (re.compile(r"\b(parents?)=(?=[\s,;:)]|$)"), r"--\1"),
-    (re.compile(r'\berrors="zero"'), "--salvage"),
+    (r'\bparents="(\w+)"(?: or "(\w+)")?', _policies),
+    (r"\bparents=\[folder\]", "--search DIR"),
+    (r"\b(parents?)=(?=[\s,;:)]|$)", r"--\1"),
+    (r'\berrors="zero"', "--salvage"),
 )
 
 
 def in_options(text: str) -> str:
     """What a message says of keywords of Python, said of options."""
     for keyword, option in _OPTIONS:
-        text = keyword.sub(option, text)
+        text = re.sub(keyword, option, text)
     return text
 
 
