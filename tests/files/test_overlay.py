@@ -62,6 +62,7 @@ def test_the_union_is_that_of_the_numbers(batches: list[list[tuple[int, int]]], 
         assert result.covers(number) == any(start <= number < end for start, end in wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, (1 << 52) - 1), max_size=20))
 def test_doubles_keep_numbers_and_their_order(numbers: list[int]) -> None:
     doubles = as_doubles(column(array("Q", numbers)), len(numbers))
@@ -69,6 +70,7 @@ def test_doubles_keep_numbers_and_their_order(numbers: list[int]) -> None:
     assert list(from_doubles(array("d", sorted(doubles)))) == sorted(numbers)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, (1 << 63) - 1), min_size=1, max_size=20), st.integers(0, (1 << 63) - 1))
 def test_all_words_at_once(words: list[int], least: int) -> None:
     for limit in (least, min(words), min(words) + 1):

@@ -18,6 +18,8 @@ NO_LINKS = "Wine makes symbolic links that cannot be opened by it"
 POSIX_ONLY = "uses what only POSIX has: pipes with names, signals, alarms, /dev, /proc"
 NAMES = "names that Windows does not allow"
 OWN_WARNING = "an image that was not closed is Python's own file object there, which warns without the path"
+WAITS = "a program of its own with a pool of processes, which waits for an empty message as told of above"
+REPLACED = "Windows does not replace a file that is open"
 NO_SOCKETS = "Python for Windows has no sockets with paths"
 SPARSE = "asks how a POSIX file system lays a file out"
 
@@ -34,7 +36,7 @@ REASONS = {
     "test_a_path_is_closed": "looks into /dev/fd, which under Wine is the host's",
     "test_errors_of_the_file_come_through": "errno.EREMOTEIO is of Linux",
     "test_a_disk_that_is_dropped_does_not_leak": "counts descriptors in /dev/fd, which under Wine is the host's",
-    "test_what_the_file_system_says[replaced]": "Windows does not replace a file that is open",
+    "test_what_the_file_system_says[replaced]": REPLACED,
     "test_verify_source_of_a_file": "replaces os.pread",
     "test_child_behind_a_symbolic_link": NO_LINKS,
     "test_child_in_a_linked_folder": NO_LINKS,
@@ -72,6 +74,10 @@ REASONS = {
     "test_a_closed_standard_output_is_one_line": POSIX_ONLY,
     "test_a_parent_by_another_name[symbolic]": NO_LINKS,
     "test_a_full_target_is_named_and_not_the_image": POSIX_ONLY,
+    "test_links_in_a_circle_and_pipes_are_no_images": NO_LINKS,
+    "test_names_that_are_not_utf_8": NAMES,
+    "test_an_image_that_changes_meanwhile_is_a_record_that_says_so[replaced]": REPLACED,
+    "test_an_interrupted_survey_goes_on": WAITS,
     "test_the_page": NAMES,
     "test_while_the_commands_own_module_loads": POSIX_ONLY,
     "test_while_other_modules_load": POSIX_ONLY,
