@@ -143,6 +143,7 @@ CALLS = {
     "dump first": (200, lambda files, n: list(vhdxreader.dump(files.path, ["bat"], first=n))),
     "dump count": (200, lambda files, n: list(vhdxreader.dump(files.path, ["bat"], first=60, count=n))),
     "find_images depth": (1, lambda files, n: list(vhdxreader.find_images(str(files.folder), n))),
+    "named_images depth": (1, lambda files, n: vhdxreader.named_images([files.folder], n)),
     "hash_file length": (60_000, lambda files, n: vhdxreader.hash_file(files.path, ["md5"], length=n)),
     "open_unpacked max_size": (60_000, lambda _, n: unpacked(n)),
     "short_size value": (60_000, lambda _, n: vhdxreader.short_size(n)),

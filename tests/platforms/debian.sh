@@ -50,7 +50,7 @@ fi
 export root wheel architecture
 exec unshare --mount --fork bash -c '
     mkdir -p "$root/repo" && mount --bind "$PWD" "$root/repo"
-    mount -t proc proc "$root/proc" && mount -t tmpfs -o size=8g tmpfs "$root/tmp"
+    mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" && mount -t tmpfs -o size=8g tmpfs "$root/tmp"
     if [ "$architecture" = amd64 ]; then
         exec chroot "$root" sh -c "cd /repo && first=\$(ls /usr/bin/python3.1? | head -1) &&
             exec \$first tests/platforms/pythons.py --wheel \"$wheel\" --environments /opt/environments $*"

@@ -27,11 +27,12 @@ site=$home/site
 rm -rf "$site"
 python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --platform win_amd64 \
     --python-version 3.12 --target "$site" "$(ls -t dist/*.whl | head -1)" pytest hypothesis colorama xxhash \
-    jinja2 jsonschema pytsk3 mfusepy 'fsspec[http]'
+    jinja2 pytsk3 mfusepy 'fsspec[http]'
 
 # Windows' Python under Wine starts only with pipes as its standard output, so `cat`.
 export PYTHONPATH="Z:${site//\//\\};Z:${PWD//\//\\}\\tests\\platforms" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
-[ $# -gt 0 ] || set -- tests/{files,format,disk,tools,cli}/test_*.py
+# Not those of schemas: jsonschema needs a DLL that Wine 8 has not.
+[ $# -gt 0 ] || set -- $(ls tests/{files,format,disk,tools,cli,integrations}/test_*.py | grep -vE 'test_(record|schemas)')
 failed=0
 for file; do  # each in a process of its own: what crashes or hangs (ten minutes a test) ends no other
     echo "== $file"
