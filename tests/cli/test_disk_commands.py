@@ -482,11 +482,11 @@ def test_a_partition_alone(folder):
 @pytest.mark.witness
 @pytest.mark.parametrize("suffix", ["qcow2", "vmdk", "vdi", "vhdx", "vhd"])
 def test_the_suffix_says_the_format(suffix, folder, witness, capsys):
-    target = f"out.{suffix}"
+    target, qemu_img = f"out.{suffix}", witness("qemu-img")
     assert run(["convert", "child.avhdx", target]) == 0
     (folder / "want.raw").write_bytes(CHILD.expected())
     form = "vpc" if suffix == "vhd" else suffix
-    compare = [witness("qemu-img"), "compare", "-f", form, "-F", "raw", target, "want.raw"]
+    compare = [qemu_img, "compare", "-f", form, "-F", "raw", target, "want.raw"]
     assert "identical" in subprocess.run(compare, capture_output=True, text=True, check=True, cwd=folder).stdout
     assert run(["convert", "child.avhdx", target]) == 1
     assert "--force" in capsys.readouterr().err

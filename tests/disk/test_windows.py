@@ -71,29 +71,26 @@ def test_a_chain_on_a_share(shared):
         assert disk.read() == CHILD.expected()
 
 
-def test_a_parent_on_a_share(shared, tmp_path):
+def check_absolute(start, tmp_path):
+    """A parent by its absolute path, from a folder's spelling on."""
     (tmp_path / "elsewhere").mkdir()
     PARENT.save(tmp_path / "elsewhere" / "parent.vhdx")
     linkage = ("parent_linkage", f"{{{PARENT.data_write_guid}}}")
-    locator = Locator([linkage, ("absolute_win32_path", f"{shared}\\elsewhere\\parent.vhdx")])
+    locator = Locator([linkage, ("absolute_win32_path", f"{start}\\elsewhere\\parent.vhdx")])
     child = differencing(3 * MB, {1: full()}, parent=PARENT, locator=locator).save(tmp_path / "child.vhdx")
     with pytest.raises(vhdxreader.ParentNotFoundError, match='followed only with parents="all"'):
         vhdxreader.open(child)
     with vhdxreader.open(child, parents="all") as disk:
         assert disk.read() == CHILD.expected()
+
+
+def test_a_parent_on_a_share(shared, tmp_path):
+    check_absolute(shared, tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["", "\\\\?\\"])
 def test_a_parent_on_a_drive(prefix, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    parent = PARENT.save(tmp_path / "elsewhere" / "parent.vhdx")
-    linkage = ("parent_linkage", f"{{{PARENT.data_write_guid}}}")
-    locator = Locator([linkage, ("absolute_win32_path", f"{prefix}{parent}")])
-    child = differencing(3 * MB, {1: full()}, parent=PARENT, locator=locator).save(tmp_path / "child.vhdx")
-    with pytest.raises(vhdxreader.ParentNotFoundError, match='followed only with parents="all"'):
-        vhdxreader.open(child)
-    with vhdxreader.open(child, parents="all") as disk:
-        assert disk.read() == CHILD.expected()
+    check_absolute(f"{prefix}{tmp_path}", tmp_path)
 
 
 @pytest.mark.parametrize(

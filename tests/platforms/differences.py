@@ -81,7 +81,6 @@ REASONS = {
     "test_the_page": NAMES,
     "test_while_the_commands_own_module_loads": POSIX_ONLY,
     "test_while_other_modules_load": POSIX_ONLY,
-    "test_the_suffix_says_the_format": "runs qemu-img",
 }
 SOCKETS = """
 a_client_may_be_idle_but_not_in_the_middle_of_a_request a_client_that_sends_nonsense_is_sent_away

@@ -231,7 +231,9 @@ def test_an_image_that_changes_meanwhile_is_a_record_that_says_so(farm, monkeypa
 
 def test_an_image_that_vanishes_is_a_record(farm):
     records = vhdxreader.survey_image(str(farm / "was here.vhdx"), SurveyTask())
-    assert "No such file" in records["error"]["message"]
+    with pytest.raises(FileNotFoundError) as missing:
+        os.stat(farm / "was here.vhdx")
+    assert missing.value.strerror in records["error"]["message"]
     assert records["file_size"] is None
 
 
