@@ -485,6 +485,7 @@ def write_and_die(command: list[str], number: int, at: int, source: Path, target
     return code != 0
 
 
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")  # by threads of other tests
 @ON_LINUX
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"])
 @pytest.mark.parametrize("command", [["convert", "--detect-zeroes"], ["skeleton"]], ids=lambda words: words[0])
