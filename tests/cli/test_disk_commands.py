@@ -18,6 +18,7 @@ from builder import MB, differencing, dirty, dynamic, full, hide, partial, reser
 from ranged_server import ranged_server
 from running import running
 
+import vhdxreader
 from vhdxreader.cli.app import run
 
 SIZE = 5 * MB
@@ -384,7 +385,7 @@ def mounted(folder, witness, *arguments):
     whole = [sys.executable, "-m", "vhdxreader", "mount", *arguments, "mnt"]
     process = subprocess.Popen(whole, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(400):
+        for _ in range(1200):
             if os.path.ismount(mountpoint) or process.poll():
                 break
             time.sleep(0.05)
@@ -406,6 +407,44 @@ def test_mount_in_the_background(folder, witness):
     with mounted(folder, witness, ".") as shown:
         assert (shown / "child.avhdx" / "disk.raw").read_bytes() == CHILD.expected()
         assert (shown / "disk.vhdx" / "partition1.raw").read_bytes() == IMAGE.expected(MB, 51200)
+
+
+@pytest.mark.witness
+def test_mount_of_a_glob_in_the_background(folder, witness):
+    with mounted(folder, witness, "d*.vhdx") as shown:
+        assert (shown / "disk.vhdx" / "disk.raw").read_bytes() == IMAGE.expected()
+
+
+@pytest.mark.witness
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_mount_that_a_signal_ends_was_one(name, folder, witness):
+    witness("fusermount3")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("there is no /dev/fuse for this user")
+    (folder / "mnt").mkdir()
+    program = [sys.executable, "-m", "vhdxreader", "mount", "-f", "disk.vhdx", "mnt"]
+    with running(program, stderr=subprocess.PIPE, cwd=folder) as process:
+        while not os.path.ismount(folder / "mnt") and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        assert (process.wait(60), process.stderr.read()) == (0, b"")
+    assert not os.path.ismount(folder / "mnt")
+
+
+@pytest.mark.usefixtures("folder")
+def test_of_two_images_under_one_name_none_is_left_out(capsys, tmp_path, monkeypatch):
+    names = dict.fromkeys(("s3://b/f/x.vhdx", "s3://b/f//x.vhdx"), 0)
+    monkeypatch.setattr(vhdxreader, "named_images", lambda _: names)
+    monkeypatch.setattr("vhdxreader.integrations.fuse.mount", lambda *_, **__: None)
+    assert run(["mount", "-f", "s3://b/f/", str(tmp_path)]) == 1
+    assert "under one name" in capsys.readouterr().err
+
+
+def test_what_is_there_is_not_what_was_meant(folder, capsys):
+    for name in ("mnt", "empty"):
+        (folder / name).mkdir()
+    assert run(["mount", "empty", "mnt"]) == 1
+    assert "'empty'" not in capsys.readouterr().err
 
 
 @pytest.mark.witness

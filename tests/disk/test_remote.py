@@ -18,6 +18,7 @@ from ranged_server import ranged_server
 import vhdxreader
 from vhdxreader import NotVhdxError, ParentNotFoundError, Source
 from vhdxreader.files.remote import open_remote
+from vhdxreader.files.transport import translated
 
 KB = 1024
 SIZE = 40 * MB
@@ -247,6 +248,15 @@ def test_secrets_are_not_shown(url):
     with vhdxreader.open(url.replace("http://", "http://me:secret@") + "?sig=token") as disk:
         assert disk.name == url
         assert disk.pread(512, 0) == IMAGE.expected(0, 512)
+
+
+def test_secrets_in_the_words_of_a_library_are_not_shown():
+    def fail():
+        raise RuntimeError("500, url='http://host/folder/?sig=token'")
+
+    with pytest.raises(OSError, match="RuntimeError: 500, url='http://host/folder/'") as caught:
+        translated(fail, "http://host/folder/")
+    assert "token" not in str(caught.value)
 
 
 CHILD = differencing(SIZE, {1: partial({0: b"child"})}, parent=IMAGE, name="child", parent_path="../images/disk.vhdx")

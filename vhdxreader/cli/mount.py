@@ -42,9 +42,12 @@ def command(image: str, mountpoint: str, foreground: bool, direct_io: bool, allo
         how["parents"] = [_fixed(path) for path in how["parents"]]
     if not foreground and any(map(vhdxreader.is_url, (image, *how["parent"]))):
         raise click.UsageError("what is read by URL needs --foreground")  # its threads survive no fork
-    found = {_shown(path, image): path for path in vhdxreader.named_images([image])}
+    named = vhdxreader.named_images([image])
+    found = {_shown(path, image): _fixed(path) for path in named}
     if not found:
         raise FileNotFoundError(errno.ENOENT, "there is no image in it", image)
+    if len(found) < len(named):
+        raise FileExistsError(errno.EEXIST, "two of its images would be shown under one name", image)
     if "" in found:
         vhdxreader.open(image, **how).close()  # what is wrong with it is better said now
     files = fuse.DiskFiles({shown: partial(vhdxreader.open, path, **how) for shown, path in found.items()})

@@ -23,7 +23,7 @@ def similar_files(path: str) -> list[str]:
     folder, name = os.path.split(path)
     try:
         with os.scandir(folder or ".") as entries:
-            names = [entry.name for entry in islice(entries, _MAX_FILES)]
+            names = [entry.name for entry in islice(entries, _MAX_FILES) if entry.name != name]
     except (OSError, ValueError):
         return []
     return [os.path.join(folder, found) for found in similar(name, names, _SUFFIXES_ALIKE)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -26,6 +27,9 @@ _VERSION_KEYS = frozenset(
     {"etag", "lastmodified", "last_modified", "last-modified", "mtime", "modified", "updated", "created"}
     | {"md5", "md5hash", "content_md5", "generation", "version_id", "versionid"}
 )
+
+
+_QUERY = re.compile(r"[?#][^\s'\"]*")
 
 
 class FinalError(OSError):
@@ -129,4 +133,5 @@ def whole(data: bytes, size: int, start: int) -> bytes:
 
 
 def _text(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}".rstrip(": ")
+    """What a library says, without the queries of URLs, which may be secret."""
+    return getattr(error, "strerror", None) or _QUERY.sub("", f"{type(error).__name__}: {error}").rstrip(": ")

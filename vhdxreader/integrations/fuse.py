@@ -50,6 +50,7 @@ class DiskFiles:
 
     def __init__(self, images: Mapping[str, Callable[[], VirtualDisk]]) -> None:
         """`images` open the image that is shown as the folder at a path such as "/disk.vhdx"; "" is the root."""
+        self.is_mounted = False
         self._openers = dict(images)
         self._folders = _folders(self._openers)
         self._images: OrderedDict[str, _Image] = OrderedDict()
@@ -87,7 +88,7 @@ class DiskFiles:
             image.users += 1
         return number
 
-    def read(self, buffer: Any, offset: int, handle: int) -> int:
+    def read(self, buffer: memoryview, offset: int, handle: int) -> int:
         """Fill the buffer with the bytes at `offset`, and say how many; less only at the end. EIO for whatever keeps
         them from being read. Nothing has the buffer when this returns."""
         path, file, _ = self._handles[handle]
@@ -153,6 +154,8 @@ def mount(operations: DiskFiles, mountpoint: str, **options: Any) -> None:
     try:
         library.Fuse(operations, mountpoint, ro=True, fsname="vhdxreader", max_idle_threads=library.THREADS, **options)
     except RuntimeError as error:  # whose text is a number; FUSE has said more on standard error
+        if operations.is_mounted:  # a signal ended it
+            return
         raise OSError(errno.EIO, "FUSE could not mount it", mountpoint) from error
 
 
@@ -193,10 +196,10 @@ def _open(opener: Callable[[], VirtualDisk]) -> _Image:
     return _Image(disk_files(disk), disk, status.st_mtime_ns if status else 0)
 
 
-def _copy(data: bytes, buffer: Any, offset: int) -> int:
+def _copy(data: bytes, buffer: memoryview, offset: int) -> int:
     """Fill the buffer as far as there is data."""
     part = data[offset : offset + len(buffer)]
-    memoryview(buffer).cast("B")[: len(part)] = part
+    buffer[: len(part)] = part
     return len(part)
 
 

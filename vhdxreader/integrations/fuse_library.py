@@ -20,6 +20,11 @@ THREADS = 16
 
 _READ_AHEAD = 512 << 10  # bytes; the system's own 128 KiB cost four times the requests
 
+_WRITABLE = 0x200  # PyBUF_WRITE
+_view = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+    ("PyMemoryView_FromMemory", ctypes.pythonapi)
+)
+
 _thread = threading.local()
 _numbers = itertools.count()
 
@@ -34,6 +39,7 @@ class Fuse(mfusepy.FUSE):  # type: ignore[misc]  # mfusepy has no types
     def init_fuse_3(self, connection: Any, config: Any) -> None:
         """Called by libfuse before all else. Only root may have the system read further ahead than it does."""
         super().init_fuse_3(connection, config)
+        self.operations.is_mounted = True
         with suppress(OSError):
             with open(f"/sys/class/bdi/{_device(self._mountpoint)}/read_ahead_kb", "w") as file:
                 file.write(str(_READ_AHEAD >> 10))
@@ -42,7 +48,7 @@ class Fuse(mfusepy.FUSE):  # type: ignore[misc]  # mfusepy has no types
     def read(self, _path: bytes, memory: Any, size: int, offset: int, info: Any) -> int:
         """Called by libfuse, whose memory is valid until this returns."""
         _stay()
-        buffer = (ctypes.c_ubyte * size).from_address(ctypes.addressof(memory.contents))
+        buffer = _view(ctypes.addressof(memory.contents), size, _WRITABLE)
         done: int = self.operations.read(buffer, offset, info.contents.fh)
         return done
 
