@@ -35,7 +35,7 @@ def named_images(
     """All images that these name, paths, URLs or globs, with their sizes in bytes, 0 where that is not known: of
     folders those at most `depth` folders down, as `find_images`, which a folder on a server tells by their names.
 
-    Raises `OSError` for a path that is not there, or a folder that is not for us.
+    Raises `OSError` for a path that is not there, a folder that is not for us, or a server that lists no image.
     """
     found: dict[str, int] = {}
     for path in paths:

@@ -38,14 +38,12 @@ class Client:
 
     def read(self, size: int) -> bytes:
         """All of `size` bytes."""
-        parts = []
-        while size:
-            part = self.read_some(size)
-            if not part:
-                raise ProtocolError("the client has gone")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+        return b"".join(self._parts(size))
+
+    def skip(self, size: int) -> None:
+        """Take so many bytes out of the way, and keep none."""
+        for _ in self._parts(size):
+            pass
 
     def send(self, head: bytes, data: memoryview | None = None) -> None:
         """Both, one behind the other."""
@@ -71,6 +69,14 @@ class Client:
         finally:
             self._deadline = None
             self._connection.settimeout(None)
+
+    def _parts(self, size: int) -> Iterator[bytes]:
+        while size:
+            part = self.read_some(size)
+            if not part:
+                raise ProtocolError("the client has gone")
+            yield part
+            size -= len(part)
 
     def _receive(self) -> bytes:
         self._keep_time()
