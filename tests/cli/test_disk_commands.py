@@ -188,6 +188,21 @@ def test_compare_has_cmps_codes(capsys):
     assert command(capsys, "compare", "disk.vhdx", "broken.vhdx", "--partition", "1")[0] in (1, 2)
 
 
+def test_compare_takes_no_damaged_image_for_a_raw_disk(capsys, folder):
+    whole = (folder / "disk.vhdx").read_bytes()
+    (folder / "damaged.vhdx").write_bytes(bytes(8) + whole[8:])
+    assert command(capsys, "compare", "damaged.vhdx", "disk.raw") == (2, "")
+    assert command(capsys, "compare", "child.avhdx", "disk.raw", "--parent", "disk.raw") == (2, "")
+
+
+def test_compare_says_what_a_foreign_file_is_where_it_differs(capsys, folder):
+    (folder / "disk.qcow2").write_bytes(b"QFI\xfb" + bytes(SIZE - 4))
+    code = run(["compare", "disk.vhdx", "disk.qcow2"])
+    assert (code, "QEMU's image" in capsys.readouterr().err) == (1, True)
+    assert run(["compare", "disk.raw", "disk.raw"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_one_is_not_said_in_the_plural(capsys, folder):
     (folder / "one").write_bytes(bytes(1024))
     (folder / "other").write_bytes(bytes(600) + b"12" + bytes(422))

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 import vhdxreader
-from vhdxreader import Comparison, PartitionStream, VhdxError, VirtualDisk
+from vhdxreader import Comparison, NotVhdxError, PartitionStream, VhdxError, VirtualDisk
 
 from .answer import answers, asked_for_json
 from .failure import failed
 from .grouped import GroupedCommand
 from .options import opens, part_of, partition_option
-from .output import counted, report_findings, size
+from .output import complain, counted, report_findings, size
 from .progress import progress_bar, shows_progress
 
 _TROUBLE = 2
@@ -40,12 +40,13 @@ def command(a: str, b: str, partition: int | None, strict: bool, first_only: boo
     """Compare the disks in A and B: images, raw files, or - for a raw disk from standard input.
 
     What both say is zeros, or the same bytes of a common parent, is not read. Exits with 0 where they are the same, 1
-    where they differ, 2 where they cannot be compared.
+    where they differ, 2 where they cannot be compared. A file that is no VHDX is compared as it is.
     """
+    foreign: list[NotVhdxError] = []
     progress = {"wanted": how.pop("progress"), "quiet": how.pop("quiet")}
     try:
         with ExitStack() as stack:
-            sides = [_side(name, how, partition, stack) for name in (a, b)]
+            sides = [_side(name, how, partition, stack, foreign) for name in (a, b)]
             disks = [side.disk if isinstance(side, PartitionStream) else side for side in sides]
             with (
                 vhdxreader.steady(*(disk for disk in disks if isinstance(disk, VirtualDisk))),
@@ -55,6 +56,8 @@ def command(a: str, b: str, partition: int | None, strict: bool, first_only: boo
     except (VhdxError, OSError) as error:
         failed(error)
         return _TROUBLE
+    for each in [] if found.equal else foreign:
+        complain(f"vhdxreader: {each}. Its bytes were compared as they are.")
     answer = asked_for_json()
     if answer is not None:
         facts = found.to_dict() | ({} if ranges else {"ranges": None})
@@ -64,13 +67,15 @@ def command(a: str, b: str, partition: int | None, strict: bool, first_only: boo
     return 0 if found.equal else 1
 
 
-def _side(name: str, how: dict[str, Any], partition: int | None, stack: ExitStack) -> Any:
-    """What is to be compared: a disk, a partition of one, or something raw."""
+def _side(name: str, how: dict[str, Any], partition: int | None, stack: ExitStack, foreign: list[NotVhdxError]) -> Any:
+    """What is to be compared: a disk, a partition of one, or something raw, of which `foreign` keeps what it is."""
     if name == "-":
         return _Unseekable(sys.stdin.buffer)
-    if not vhdxreader.is_vhdx(name):
+    try:
+        disk = stack.enter_context(vhdxreader.open(name, **how))
+    except NotVhdxError as error:
+        foreign.append(error)
         return name
-    disk = stack.enter_context(vhdxreader.open(name, **how))
     report_findings(disk)
     return part_of(disk, partition)
 
