@@ -45,16 +45,16 @@ def busy_threads():
 
 
 class Readers:
-    """Threads that read the last of `disks`, whether it is closed or not, and keep what is wrong."""
+    """Threads that read `disk`, whether it is closed or not, and keep what is wrong."""
 
-    def __init__(self):
-        self.disks, self.wrong, self.done = [], [], False
+    def __init__(self, disk):
+        self.disk, self.wrong, self.done = disk, [], False
         self.threads = [threading.Thread(target=self.read, args=(into,)) for into in (False, True, False)]
 
     def read(self, into):
         buffer = bytearray(4096)
         while not self.done:
-            disk = self.disks[-1]
+            disk = self.disk
             with contextlib.suppress(ValueError):
                 data = bytes(buffer) if into and disk.preadinto(buffer, 2 * MB + 4096) else disk.pread(4096, MB)
                 if data != OURS[:4096]:
@@ -77,27 +77,25 @@ def test_closing_under_readers_never_gives_another_files_bytes(opened_as, path, 
     """Another file is opened at once, which takes the number that is free. With a file object, that is closed, too."""
     other = tmp_path / "other"
     other.write_bytes(STRANGER)
-    readers = Readers()
 
     def open_disk():
         file = path.open("rb", buffering=0) if opened_as == "file object" else path
-        readers.disks.append(vhdxreader.open(file))
-        return file
+        return file, vhdxreader.open(file)
 
-    file = open_disk()
-    with readers:
+    file, disk = open_disk()
+    with Readers(disk) as readers:
         for _ in range(ROUNDS):
-            readers.disks[-1].pread(1, MB)
+            disk.pread(1, MB)
             if opened_as == "file object":
                 file.close()
-            readers.disks[-1].close()
+            disk.close()
             strangers = [os.open(other, os.O_RDONLY) for _ in range(4)]
             time.sleep(0)
-            file = open_disk()
-            del readers.disks[:-2]
+            file, disk = open_disk()
+            readers.disk = disk
             for fd in strangers:
                 os.close(fd)
-    readers.disks[-1].close()
+    disk.close()
     if opened_as == "file object":
         file.close()
     assert not readers.wrong

@@ -14,7 +14,7 @@ cp -L /etc/hosts "$root/etc/hosts"
 cp /usr/local/share/ca-certificates/* "$root/usr/local/share/ca-certificates/" 2>/dev/null || true  # whom this machine
 chroot "$root" update-ca-certificates >/dev/null 2>&1  # trusts, so that the registries are the same
 git clone -q . "$root/src/vhdxreader"
-[ ! -d ../shared ] || cp -r ../shared "$root/src/shared"
+[ ! -d ../shared ] || cp -rL ../shared "$root/src/shared"  # it may be a link
 
 # A name space of its own, so that the mounts end with it; of the environment only the certificates.
 certificates=$(env | grep -E '^[A-Z_]+=/etc/ssl/certs' || true)
