@@ -187,6 +187,6 @@ def _where(offset: int | None, rule: str | None, section: str | None) -> str:
         parts.append(f"file offset {offset:#x}")
     if rule is not None:
         parts.append(f"rule {rule}")
-    if section is not None:
+    if section:  # of partitions [MS-VHDX] says nothing
         parts.append(f"[MS-VHDX] {section}")
     return f" ({', '.join(parts)})" if parts else ""

@@ -222,6 +222,7 @@ def test_partitions_are_clipped_to_the_disk():
 def test_partitions_that_overlap_are_told_of(second, found):
     of_gpt = table(gpt({1: (100, 199), 2: second}))
     assert (len(of_gpt.partitions), rules(of_gpt)) == (2, found)
+    assert all(str(each).endswith(f" (rule {each.rule})") for each in of_gpt.findings)  # no section of [MS-VHDX]
     first, last = second
     of_mbr = table(mbr((7, first, last - first + 1), (7, 100, 100)) + bytes(SIZE - 512))
     assert (len(of_mbr.partitions), rules(of_mbr)) == (2, found)
