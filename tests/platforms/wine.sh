@@ -42,5 +42,6 @@ for file; do  # each in a process of its own: what crashes or hangs (ten minutes
         -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true "$file" </dev/null 2>&1 | tee -a "$home/log" || failed=1
 done
 echo "== in all"
-grep -aoE '[0-9]+ (passed|failed|skipped|errors?)' "$home/log" | awk '{all[$2] += $1} END {for (word in all) print all[word], word}'
+grep -aE ' in [0-9.]+s' "$home/log" | grep -oE '[0-9]+ (passed|failed|skipped|errors?)' |
+    awk '{all[$2] += $1} END {for (word in all) print all[word], word}'
 exit $failed
