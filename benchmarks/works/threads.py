@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import peers
@@ -33,21 +34,37 @@ def works(images: Images) -> Iterator[Work]:
         }
         name = f"{size >> 10} KB pread from {_THREADS} threads"
         yield Work(name, contestants, each(count), "8 threads / 1", lambda v: v["ours"] / v["one"], 1.0, often=3)
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        yield _without_lock(disk.pread, _pread(raw))
     disk.close()
     os.close(raw)
+
+
+def _without_lock(ours: peers.Pread, raw: peers.Pread) -> Work:
+    """Two threads where no lock makes them take turns; those of `os.pread` show what the machine gives."""
+    choose = random.Random(2)
+    offsets = [choose.randrange(DENSE_SIZE // 4096) * 4096 for _ in range(50_000)]
+    contestants = {
+        "one": timed(lambda: _read(ours, 4096, offsets)),
+        "two": timed(lambda: _in_threads(ours, 4096, offsets, 2)),
+        "raw one": timed(lambda: _read(raw, 4096, offsets)),
+        "raw two": timed(lambda: _in_threads(raw, 4096, offsets, 2)),
+    }
+    name = "4 KB pread from 2 threads, without a lock"
+    return Work(name, contestants, each(len(offsets)), "one / two", lambda v: v["one"] / v["two"], 1.7, True, often=3)
 
 
 def _pread(descriptor: int) -> peers.Pread:
     return lambda size, offset: os.pread(descriptor, size, offset)
 
 
-def _read(pread: Callable[[int, int], bytes], size: int, offsets: list[int]) -> None:
+def _read(pread: peers.Pread, size: int, offsets: list[int]) -> None:
     for offset in offsets:
         pread(size, offset)
 
 
-def _in_threads(pread: Callable[[int, int], bytes], size: int, offsets: list[int]) -> None:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        parts = [pool.submit(_read, pread, size, offsets[number::_THREADS]) for number in range(_THREADS)]
+def _in_threads(pread: peers.Pread, size: int, offsets: list[int], threads: int = _THREADS) -> None:
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [pool.submit(_read, pread, size, offsets[number::threads]) for number in range(threads)]
         for part in parts:
             part.result()
