@@ -505,6 +505,23 @@ def test_a_server_that_lists_nothing_or_breaks_off_is_named(name, folder, capsys
             assert url in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("refused", [{"/images/lost/"}, set()])
+def test_a_folder_below_that_a_server_does_not_list_is_named(refused, folder, capsys):
+    with ranged_server() as server:
+        url = server.put("/images/", b'<a href="lost/">lost/</a> <a href="more/">more/</a>')
+        server.put("/images/more/", b'<a href="disk.vhdx">disk.vhdx</a> <a href="../">up</a>')
+        server.put("/images/more/disk.vhdx", (folder / "disk.vhdx").read_bytes())
+        server.expired = refused  # 403; without, there is no such folder: 404
+        assert run(["tree", url]) == 1
+        assert f"{url}lost/" in capsys.readouterr().err
+        run(["survey", url])
+        records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert {r["filename"]: r["error"] is None for r in records if "filename" in r} == {
+            f"{url}more/disk.vhdx": True,
+            f"{url}lost/": False,
+        }
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_is_read_by_url_is_not_mounted_in_the_background(folder, capsys):
     (folder / "mnt").mkdir()

@@ -10,7 +10,6 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ..disk.folder_search import MAX_DEPTH, find_images, has_image_name
 from ..files.opening import is_url, without_secrets
@@ -35,12 +34,13 @@ def named_images(
     """All images that these name, paths, URLs or globs, with their sizes in bytes, 0 where that is not known: of
     folders those at most `depth` folders down, as `find_images`, which a folder on a server tells by their names.
 
-    Raises `OSError` for a path that is not there, a folder that is not for us, or a server that lists no image.
+    Raises `OSError` for a path that is not there, a folder that is not for us, or a server that lists no image. One
+    below that cannot be listed is passed over, and its error given to `onerror`; without that, one on a server raises.
     """
     found: dict[str, int] = {}
     for path in paths:
         name = os.fsdecode(path)
-        found.update(_remote_images(name, depth) if is_url(name) else _local_images(name, depth, onerror))
+        found.update(_remote_images(name, depth, onerror) if is_url(name) else _local_images(name, depth, onerror))
     return found
 
 
@@ -73,34 +73,18 @@ def _size(path: str) -> int:
         return 0
 
 
-def _remote_images(url: str, depth: int) -> Iterator[Named]:
-    """The image; or those that a glob matches; or those with an image's name in a folder (by HTTP, a URL with a slash
-    at its end, if the server lists it). What is unpacked on the way, such as `zip://…::…`, is one image."""
-    from ..files.remote import locate_url, url_like
-    from ..files.transport import translated
+def _remote_images(url: str, depth: int, onerror: Callable[[OSError], object] | None) -> Iterator[Named]:
+    """The image; or those that a glob matches; or those with an image's name in a folder. What is unpacked on the way,
+    such as `zip://…::…`, is one image."""
+    from ..files.remote_folder import RemoteFolder
 
-    if "::" in url:
-        yield url, 0
-        return
-    system, path = locate_url(url)
-    found = translated(lambda: _listed(url, system, path, depth), without_secrets(url))
-    if found is None:
-        yield url, 0
-        return
-    images = {name: info for name, info in found.items() if info.get("type") != "directory"}
-    if not images:  # nor does fsspec say why a server lists nothing
+    folder = None if "::" in url else RemoteFolder(url)
+    if folder is not None and folder.is_glob:
+        found = list(folder.matching())
+    elif folder is not None and folder.is_folder():
+        found = [(name, size) for name, size in folder.files(depth, onerror) if has_image_name(name)]
+    else:
+        found = [(url, 0)]
+    if not found:  # nor does fsspec say why a server lists nothing
         raise FileNotFoundError(errno.ENOENT, "no image is listed there", without_secrets(url))
-    for name, info in images.items():
-        yield url_like(url, system, name), int(info.get("size") or 0)
-
-
-def _listed(url: str, system: Any, path: str, depth: int) -> dict[str, dict[str, Any]] | None:
-    """What a server lists, by names and as fsspec describes it; None where the URL is that of one file."""
-    found: dict[str, dict[str, Any]]
-    if "*" in path or "[" in path:
-        found = system.glob(path, detail=True)
-        return found
-    if not url.endswith("/") and ("http" in system.protocol or not system.isdir(path)):
-        return None
-    found = system.find(path, maxdepth=depth + 1, detail=True)
-    return {name: info for name, info in found.items() if has_image_name(name)}
+    yield from found
