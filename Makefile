@@ -47,11 +47,10 @@ test-foreign: wheel  ## big-endian, or ARCH=i386: tests under qemu-user (needs r
 RELEASE := dist/release
 release: setup  ## sdist, wheel, bill of materials and digests of what is committed, in RELEASE=dist/release
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[release]'
-	@rm -rf $(RELEASE)
-	$(BIN)/python packaging/release.py $(RELEASE)
+	$(BIN)/python packaging/release.py "$(RELEASE)"
 
 installs:  ## the release installed by every Python found, and what each extra adds (after make release)
-	$(BIN)/python packaging/installs.py $(RELEASE)
+	$(BIN)/python packaging/installs.py "$(RELEASE)"
 
 clean-root:  ## what CI does, in a Debian with nothing but its base (needs root, debootstrap)
 	nice -n 10 tests/platforms/clean_root.sh
@@ -91,7 +90,7 @@ fuzz: setup  ## both fuzzers, a minute each: make fuzz SECONDS=3600 for an hour 
 	$(BIN)/python fuzz/mutate.py --seconds $(SECONDS)
 	$(BIN)/python fuzz/guided.py fuzz/corpus -max_total_time=$(SECONDS) -print_final_stats=1
 
-conformance: setup  ## some 340 small images for any reader, with what is expected of it: make conformance OUT=folder
+conformance: setup  ## 352 small images for any reader, with what is expected of it: make conformance OUT=folder
 	@test -n "$(OUT)" || { echo "make conformance OUT=folder (a new one)"; exit 1; }
 	$(BIN)/python conformance/build.py "$(OUT)"
 

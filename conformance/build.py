@@ -49,7 +49,9 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: build.py OUT")
     out = Path(sys.argv[1])
-    out.mkdir(parents=True)
+    if out.exists() and any(out.iterdir()):
+        sys.exit(f"{out} is not empty")
+    out.mkdir(parents=True, exist_ok=True)
     entries = [write(case, out) for case in all_cases()]
     manifest = {"version": 1, "specification": "MS-VHDX", "cases": entries}
     (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

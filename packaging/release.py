@@ -3,14 +3,15 @@
     python packaging/release.py OUT
 
 In: HEAD. Out, in the folder OUT: the sdist, the wheel, a bill of materials in CycloneDX (what a new environment has
-once the wheel is installed, with licences), and SHA256SUMS. Nothing is uploaded. Ends with 1 where two builds differ,
-or twine finds fault.
+once the wheel is installed, with licences), and SHA256SUMS, in the place of an older release. Nothing is uploaded. Ends
+with 1, and leaves OUT as it is, where two builds differ, twine finds fault, or OUT has other files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,26 +59,40 @@ def bill_of_materials(wheel: Path, folder: Path, out: Path) -> None:
     run(sys.executable, "-m", "cyclonedx_py", "environment", *options, python)
 
 
+def is_free(out: Path) -> bool:
+    """Whether a folder has nothing in it, or an older release and nothing else."""
+    sums = out / "SHA256SUMS"
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
+    names = {line.partition("  ")[2] for line in lines} | {sums.name}
+    return not out.exists() or {path.name for path in out.iterdir()} <= names
+
+
+def make(commit: str, day: str, folder: Path) -> Path:
+    """The release of a commit, in a new folder of this one."""
+    first = build(committed(commit, folder / "tree"), day, folder / "release")
+    second = build(committed(commit, folder / "again"), day, folder / "second")
+    if digests(first) != digests(second):
+        raise SystemExit(f"two builds differ: {digests(first)} {digests(second)}")
+    run(sys.executable, "-m", "twine", "check", "--strict", *first)
+    out = folder / "release"
+    (wheel,) = out.glob("*.whl")
+    bill_of_materials(wheel, folder / "environment", out / f"{wheel.name.rsplit('-', 3)[0]}.cdx.json")
+    return out
+
+
 def main() -> int:
     """Make a release in a folder."""
     out = Path(sys.argv[1])
-    if out.exists() and any(out.iterdir()):
-        print(f"{out} is not empty")
+    if not is_free(out):
+        print(f"{out} has files that are no release")
         return 1
     commit, day = run("git", "-C", ROOT, "log", "-1", "--format=%H %ct").split()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        first = build(committed(commit, folder / "tree"), day, out)
-        second = build(committed(commit, folder / "again"), day, folder / "second")
-        if digests(first) != digests(second):
-            print("two builds differ:", digests(first), digests(second))
-            return 1
-        run(sys.executable, "-m", "twine", "check", "--strict", *first)
-        (wheel,) = out.glob("*.whl")
-        bill_of_materials(wheel, folder / "environment", out / f"{wheel.name.rsplit('-', 3)[0]}.cdx.json")
-    sums = digests(sorted(out.iterdir()))
-    text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
-    (out / "SHA256SUMS").write_text(text, encoding="utf-8")
+        made = make(commit, day, Path(name))
+        text = "".join(f"{digest}  {name}\n" for name, digest in digests(sorted(made.iterdir())).items())
+        (made / "SHA256SUMS").write_text(text, encoding="utf-8")
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(made, out)
     print(f"{commit} built twice, with the same bytes:\n{text}", end="")
     return 0
 
