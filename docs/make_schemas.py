@@ -468,6 +468,7 @@ SCHEMAS: dict[str, Schema] = {
         file_digests=maybe(ref("digests", "Of the image's file; null without --file.")),
         expected_digests=maybe(array(ref("digests"), "What the list has; null without --verify.")),
         verified=maybe(flag("Whether the digests are those of the list; null without --verify.")),
+        findings=maybe(_FINDINGS),
         salvaged=maybe(flag("Whether some of the bytes are lost or doubtful.")),
         lost=maybe(array(ref("lost"), "What could not be read, and counts as zeros.")),
         doubtful=maybe(array(ref("lost"), "What is there, but perhaps not in its place.")),

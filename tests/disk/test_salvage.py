@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import random
 import sys
 import threading
@@ -558,7 +559,7 @@ def test_command(tmp_path, capfdbinary):
     assert capfdbinary.readouterr().err == b""
 
 
-@pytest.mark.parametrize("command", ["cat", "convert"])
+@pytest.mark.parametrize("command", ["cat", "convert", "hash", "hash --blocks", "hash --json"])
 def test_what_somebody_should_know_is_said_once(command, tmp_path, capfdbinary):
     """A log that was replayed, since other tools' hashes differ; two blocks in one place, which only a BAT tells."""
     image = dynamic(4 * MB, blocks={0: full(), 2: full()})
@@ -566,9 +567,11 @@ def test_what_somebody_should_know_is_said_once(command, tmp_path, capfdbinary):
     image.flip(64 * 1024 + 9)
     path = str(image.save(tmp_path / "disk.vhdx"))
     target = [str(tmp_path / "disk.raw")] if command == "convert" else []
-    assert run([command, path, *target]) == 2
-    said = capfdbinary.readouterr().err
+    assert run([*command.split(), path, *target]) == 2
+    printed, said = capfdbinary.readouterr()
     assert said.count(b"rule header.checksum") == said.count(b"rule block.shared") == 1
+    if command == "hash --json":
+        assert [each["rule"] for each in json.loads(printed)["findings"]] == ["header.checksum", "block.shared"]
     if command == "cat":
         assert run(["cat", path, "--length", "1M"]) == 0
         assert b"block.shared" not in capfdbinary.readouterr().err  # the whole BAT is not read for a part

@@ -76,7 +76,7 @@ def _side(name: str, how: dict[str, Any], partition: int | None, stack: ExitStac
     except NotVhdxError as error:
         foreign.append(error)
         return name
-    report_findings(disk)
+    report_findings(disk, vhdxreader.shared_blocks(disk))
     return part_of(disk, partition)
 
 

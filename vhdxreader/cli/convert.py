@@ -16,7 +16,7 @@ from vhdxreader import CustodyRecord, Finding, PartitionStream, VirtualDisk
 from .answer import answers, asked_for_json
 from .grouped import GroupedCommand
 from .options import NewFile, offers_force, part_of, partition_option, reads_data, terminable
-from .output import report_change, report_findings, report_lost
+from .output import all_findings, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import reading, records, standard_output
 from .source import source_of
@@ -150,8 +150,7 @@ def _convert_by_qemu_img(
 def _answer(disk: VirtualDisk, target: str, shared: Sequence[Finding], *, salvaged: bool) -> None:
     answer = asked_for_json()
     if answer is not None:
-        findings = [finding for image in disk.images for finding in image.findings]
-        findings += shared
+        findings = all_findings(disk, shared)
         facts = {
             "filename": disk.name,
             "target": target,

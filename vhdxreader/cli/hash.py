@@ -17,14 +17,14 @@ from .answer import answers, asked_for_json
 from .failure import each_image, failed
 from .grouped import GroupedCommand
 from .options import changing_option, images_argument, opens, part_of, partition_option, salvage_options
-from .output import printable, report_change, report_findings, report_lost
+from .output import all_findings, printable, report_change, report_findings, report_lost
 from .progress import progress_bar, shows_progress
 from .record import notes_failures, reading, records
 from .source import source_of
 
 _KEYS = (
     *("filename", "partition", "virtual_size", "digests", "before_replay", "file_digests"),
-    *("expected_digests", "verified", "salvaged", "lost", "doubtful", "blocks"),
+    *("expected_digests", "verified", "findings", "salvaged", "lost", "doubtful", "blocks"),
 )
 
 
@@ -133,7 +133,7 @@ class _Hashing:
             file = source_of(filename) if filename == "-" else filename  # of an archive the archive itself
             with progress_bar("Hashing the file", **self._progress) as report:
                 facts["file_digests"] = vhdxreader.hash_file(file, wanted, progress=report)
-        facts |= {key: more[key] for key in ("virtual_size", "salvaged", "lost", "doubtful")}
+        facts |= {key: more[key] for key in ("virtual_size", "findings", "salvaged", "lost", "doubtful")}
         if expected is not None:
             facts["expected_digests"] = [{one.algorithm: one.digest} for one in expected]
             facts["verified"] = _agrees(expected, facts["digests"], facts["virtual_size"])
@@ -150,25 +150,29 @@ class _Hashing:
         with vhdxreader.open(source_of(filename), **self._how) as disk:
             if self._partition is not None:
                 raise click.UsageError("--blocks are those of the whole disk")
-            report_findings(disk)
-            with reading(self._record, disk), vhdxreader.steady(disk, changing=self._changing):
+            shared = vhdxreader.shared_blocks(disk)
+            report_findings(disk, shared)
+            with reading(self._record, disk) as note, vhdxreader.steady(disk, changing=self._changing):
+                note(findings=shared)
                 found = vhdxreader.hash_blocks(disk, self._wanted[0])
                 answer = asked_for_json()
                 if answer is not None:
                     facts = dict.fromkeys(_KEYS[:-1])
                     facts |= {"filename": vhdxreader.plain(filename), "virtual_size": disk.size}
+                    facts["findings"] = vhdxreader.plain(all_findings(disk, shared))
                     answer.give_list(facts, "blocks", (block.to_dict() for block in found), "block_digest")
                 else:
                     for line in _block_lines(found):
                         click.echo(line)
-            return report_lost(disk)
+            return report_lost(disk) or (2 if shared else 0)
 
     def _digests(
         self, filename: str, wanted: Sequence[str], how: Mapping[str, Any]
     ) -> tuple[dict[str, str], dict[str, Any]]:
         """The digests of the disk in one state, and what else is to be said of it."""
         with vhdxreader.open(source_of(filename), **how) as disk:
-            report_findings(disk)
+            shared = vhdxreader.shared_blocks(disk)
+            report_findings(disk, shared)
             part = part_of(disk, self._partition)
             with (
                 reading(self._record, part) as note,
@@ -177,7 +181,7 @@ class _Hashing:
             ):
                 work = vhdxreader.hash_twice if self._verify_source else vhdxreader.hash_disk
                 digests = work(part, wanted, progress=report)
-                note(digests=digests)
+                note(digests=digests, findings=shared)
             if self._changing:
                 report_change(disk)
             lost, doubtful = ([one.to_dict() for one in ranges] for ranges in (part.lost, part.doubtful))
@@ -186,7 +190,8 @@ class _Hashing:
                 "salvaged": bool(lost or doubtful),
                 "lost": lost,
                 "doubtful": doubtful,
-                "code": report_lost(disk),
+                "findings": vhdxreader.plain(all_findings(disk, shared)),
+                "code": report_lost(disk) or (2 if shared else 0),
             }
         return digests, more
 

@@ -133,9 +133,14 @@ def _report_ranges(word: str, ranges: Sequence[DamagedRange], what: str) -> None
         complain(f"vhdxreader: {size(total)} in {counted(len(ranges), 'range')} {what}")
 
 
+def all_findings(disk: VirtualDisk, more: Iterable[Finding] = ()) -> list[Finding]:
+    """Those of all images of the chain, and those that a look at its maps gave."""
+    return [*(finding for image in disk.images for finding in image.findings), *more]
+
+
 def report_findings(disk: VirtualDisk, more: Iterable[Finding] = ()) -> None:
     """Say once on standard error what somebody should know of a disk whose bytes are about to be read."""
-    for finding in [*(finding for image in disk.images for finding in image.findings), *more]:
+    for finding in all_findings(disk, more):
         if finding.severity >= Severity.WARNING:
             name, text = finding.filename or disk.name, in_options(str(finding))
             complain(f"vhdxreader: {text}" if f" {name}: " in text else f"vhdxreader: {name}: {text}")
