@@ -98,5 +98,10 @@ def families(folder: Path) -> list[str]:
     return [f"{depth} {node.member.filename}" for root in forest.roots() for depth, node in forest.walk(root)]
 
 
+def in_folders(folder: Path, target: Path) -> list[dict[str, object]]:
+    vhdxreader.write_skeleton(next(vhdxreader.find_images(folder)), target, max_size=1 << 20)
+    return [vhdxreader.survey_image(path) for path in (folder / "disk.vhdx", *vhdxreader.find_images(folder))]
+
+
 def many(paths: list[Path]) -> list[object]:
     return [record["filename"] for record in vhdxreader.survey(paths)]

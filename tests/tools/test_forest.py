@@ -121,6 +121,7 @@ def test_what_is_looked_at_in_folders(tmp_path):
     os.symlink(tmp_path, tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe.vhdx")
     assert len(list(find_images(str(tmp_path)))) == MAX_DEPTH + 1
+    assert list(find_images(tmp_path, 0)) == list(find_images(os.fsencode(tmp_path), 0))
     assert len(list(find_images(str(tmp_path), 0))) == 1
     assert list(find_images(str(tmp_path / "link.vhdx"))) == [str(tmp_path / "link.vhdx")]
     with pytest.raises(FileNotFoundError):

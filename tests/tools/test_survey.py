@@ -98,7 +98,7 @@ def test_folders_below_that_cannot_be_listed_are_records(farm, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert (str(farm / "sub"), 0) in largest_first([farm])
-    assert vhdxreader.survey_image(str(farm / "sub"))["error"] is not None
+    assert vhdxreader.survey_image(farm / "sub")["error"] is not None
     with pytest.raises(PermissionError):
         largest_first([farm / "sub"])
     assert str(farm / "sub") in dict(largest_first([str(farm / "s*")]))

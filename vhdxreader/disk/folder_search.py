@@ -13,7 +13,7 @@ from operator import index
 from uuid import UUID
 
 from ..errors import VhdxError
-from ..files.opening import open_regular
+from ..files.opening import AnyPath, open_regular
 from ..format import header as headers
 from ..format.parent_locator import ParentLocator
 from ..format.rules import Findings
@@ -55,14 +55,16 @@ class FolderSearch:
         return found
 
 
-def find_images(path: str, depth: int = MAX_DEPTH, onerror: Callable[[OSError], object] | None = None) -> Iterator[str]:
+def find_images(
+    path: AnyPath, depth: int = MAX_DEPTH, onerror: Callable[[OSError], object] | None = None
+) -> Iterator[str]:
     """The file itself, or the images in a folder and at most `depth` folders below, sorted by name.
 
     In a folder all regular files count that begin with the signature, whatever they are called, and those that cannot
     be opened but are called as images are. Raises `OSError` for a path that is not there, or a folder that cannot be
     listed; those below are passed over, and the error is given to `onerror`, as by `os.walk`.
     """
-    depth = index(depth)
+    depth, path = index(depth), os.fsdecode(path)
     if not os.path.isdir(path):
         os.stat(path)
         yield path

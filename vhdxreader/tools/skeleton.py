@@ -14,7 +14,7 @@ from .. import spec
 from ..disk.image import VhdxImage
 from ..disk.needed_files import named_files
 from ..disk.structures import Structures, find_structures
-from ..files.opening import PathOrFile, open_source
+from ..files.opening import AnyPath, PathOrFile, open_source
 from ..files.source import Source
 from ..files.writing import WholeFile, write_all_at
 from ..format.bat import Bat
@@ -32,7 +32,7 @@ class Skeleton:
 
 
 def write_skeleton(
-    file: PathOrFile, target: str, *, max_size: int, bitmaps: bool = False, overwrite: bool = False
+    file: PathOrFile, target: AnyPath, *, max_size: int, bitmaps: bool = False, overwrite: bool = False
 ) -> tuple[Skeleton, bool]:
     """Copy the skeleton of an image to a new file, unless it has more than `max_size` bytes; whether it was written.
 

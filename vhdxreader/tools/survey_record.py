@@ -14,7 +14,7 @@ from typing import Any
 
 from ..disk.opening import open as open_disk
 from ..errors import Finding, VhdxError, problem_to_dict
-from ..files.opening import is_url, open_source, without_secrets
+from ..files.opening import AnyPath, is_url, open_source, without_secrets
 from ..files.source import Source
 from ..format.stamp import changed_error
 from ..plain_values import plain
@@ -44,9 +44,9 @@ class SurveyTask:
     seconds: float | None = None
 
 
-def survey_image(path: str, task: SurveyTask = SurveyTask()) -> dict[str, Any]:  # it is frozen
+def survey_image(path: AnyPath, task: SurveyTask = SurveyTask()) -> dict[str, Any]:  # it is frozen
     """The record of one image, by path or URL. Never raises for what is wrong with it, nor if it takes too long."""
-    begin = time.monotonic()
+    begin, path = time.monotonic(), os.fsdecode(path)
     record: dict[str, Any] = dict.fromkeys(SURVEY_KEYS)
     record["filename"] = without_secrets(path)
     try:
