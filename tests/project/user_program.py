@@ -100,7 +100,8 @@ def families(folder: Path) -> list[str]:
 
 def in_folders(folder: Path, target: Path) -> list[dict[str, object]]:
     vhdxreader.write_skeleton(next(vhdxreader.find_images(folder)), target, max_size=1 << 20)
-    return [vhdxreader.survey_image(path) for path in (folder / "disk.vhdx", *vhdxreader.find_images(folder))]
+    found: list[str | Path] = [folder / "disk.vhdx", *vhdxreader.find_images(str(folder))]
+    return [vhdxreader.survey_image(path) for path in found]
 
 
 def many(paths: list[Path]) -> list[object]:
