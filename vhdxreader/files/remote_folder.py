@@ -5,7 +5,7 @@ In: a URL. Out: URLs of files with their sizes, and the errors of folders that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from .opening import without_secrets
@@ -34,15 +34,15 @@ class RemoteFolder:
 
     def matching(self) -> Iterator[tuple[str, int]]:
         """The files that a glob names, with their sizes; 0 where that is not known."""
-        return self._files(self._ask(self._path, lambda: self._system.glob(self._path, detail=True)).values())
+        return self._files(self._ask(self._path, lambda: self._system.glob(self._path, detail=True)))
 
     def files(self, depth: int, onerror: OnError | None) -> Iterator[tuple[str, int]]:
         """Those in the folder and at most `depth` folders down. `OSError` where one is not listed, but those below are
         passed over where `onerror` takes their errors."""
         if _lists_all_at_once(self._system):
             found = self._ask(self._path, lambda: self._system.find(self._path, maxdepth=depth + 1, detail=True))
-            return self._files(found.values())
-        return self._files(self._walk(depth, onerror))
+            return self._files(found)
+        return self._files({info["name"]: info for info in self._walk(depth, onerror)})
 
     def _walk(self, depth: int, onerror: OnError | None) -> Iterator[Info]:
         """Not fsspec's `walk`, which leaves out in silence what it cannot list."""
@@ -66,10 +66,10 @@ class RemoteFolder:
     def _ask(self, path: str, question: Callable[[], T]) -> T:
         return translated(question, without_secrets(url_like(self._url, self._system, path)))
 
-    def _files(self, infos: Iterable[Info]) -> Iterator[tuple[str, int]]:
-        for info in infos:
+    def _files(self, found: Mapping[str, Info]) -> Iterator[tuple[str, int]]:
+        for path, info in found.items():
             if info.get("type") != "directory":
-                yield url_like(self._url, self._system, info["name"]), int(info.get("size") or 0)
+                yield url_like(self._url, self._system, path), int(info.get("size") or 0)
 
 
 def _is_below(info: Info, path: str) -> bool:
