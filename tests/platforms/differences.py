@@ -52,6 +52,7 @@ REASONS = {
     "test_names_cannot_steer_a_terminal": NAMES,
     "test_as_cmp_counts": "runs cmp",
     "test_holes_of_raw_files": SPARSE,
+    "test_holes_of_the_file_are_holes_unless_the_log_writes_there": SPARSE,
     "test_lists_of_coreutils": NAMES,
     "test_what_is_looked_at_in_folders": POSIX_ONLY,
     "test_raw_and_vhd": SPARSE,
