@@ -6,6 +6,7 @@ the tree, with the tools that a user has; the first build fetches Node.js as a w
 
 import ast
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -243,3 +244,19 @@ def imported_names(file):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ("listed", "there", "free"),
+    [
+        ([], [], True),
+        (["vhdxreader-0.1.0.tar.gz"], ["vhdxreader-0.1.0.tar.gz", "SHA256SUMS"], True),
+        (["vhdxreader-0.1.0.tar.gz"], ["vhdxreader-0.1.0.tar.gz", "SHA256SUMS", "mine.txt"], False),
+        (["mine.txt"], ["mine.txt", "SHA256SUMS"], False),
+        ([], ["mine.txt"], False),
+    ],
+)
+def test_a_release_replaces_nothing_but_a_release(listed, there, free, tmp_path):
+    for name in there:
+        (tmp_path / name).write_text("".join(f"0  {one}\n" for one in listed))
+    assert runpy.run_path(str(ROOT / "packaging" / "release.py"))["is_free"](tmp_path) is free
